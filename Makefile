@@ -1,0 +1,72 @@
+# One door to everything: install, serve, test, check, bench.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help install install-dev serve test check format bench image-check constraints clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed ## make .venv with the pinned runtime packages
+
+install-dev: $(VENV)/.installed-dev ## the same plus the test and lint tools
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { echo "AILB needs Python 3.11, and '$(PYTHON)' is not that. Install it (Debian: apt-get install python3.11 python3.11-venv) or name yours: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python could not make $(VENV). On Debian: apt-get install python3.11-venv" >&2; exit 1; }
+
+$(VENV)/.installed: requirements.txt constraints.txt | $(BIN)/python
+	@echo "Installing the pinned packages into $(VENV) (about a minute the first time) ..."
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+serve: install ## install if needed, then run everything
+	@exec $(BIN)/python manage.py serve
+
+# Settings keep generated secrets in AILB_DATA_DIR: tools get a folder of their own.
+WITH_EMPTY_DATA := data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && export AILB_DATA_DIR="$$data" &&
+
+test: install-dev ## all tests but the soak tests
+	@deploy/debian_packages.sh chromium || echo "Tests that need these packages are skipped." >&2
+	@$(WITH_EMPTY_DATA) $(BIN)/python -m pytest
+
+check: install-dev ## lint, format, types, import contracts, migrations, Django's checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	@$(WITH_EMPTY_DATA) set -ex; \
+	  $(BIN)/mypy; \
+	  $(BIN)/python manage.py makemigrations --check --dry-run; \
+	  $(BIN)/python manage.py check
+
+format: install-dev ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install-dev ## requests per second and latency on this machine
+	$(BIN)/python -m benchmarks.run
+
+image-check: ## run the Dockerfile's steps without a container engine
+	deploy/check_image_steps.sh
+
+constraints: ## pin again whatever the two requirements files bring along
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && set -e && \
+	  for file in requirements.txt requirements-dev.txt; do sed '/^-c /d' $$file > "$$fresh/$$file"; done && \
+	  $(PYTHON) -m venv "$$fresh/venv" && \
+	  "$$fresh/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$$fresh/requirements-dev.txt" && \
+	  sed -n '/^#/p' constraints.txt > "$$fresh/constraints.txt" && \
+	  "$$fresh/venv/bin/python" -m pip freeze | sed -E 's/\+[a-z0-9.]+$$//' >> "$$fresh/constraints.txt" && \
+	  cp "$$fresh/constraints.txt" constraints.txt
+
+clean: ## remove .venv and caches; ./data stays
+	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
