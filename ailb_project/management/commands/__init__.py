@@ -1,0 +1,3 @@
+"""`serve`, `runjobs` and `simulate`."""
+
+from __future__ import annotations

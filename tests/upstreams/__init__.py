@@ -1,0 +1,3 @@
+"""Real local upstreams with scripted faults."""
+
+from __future__ import annotations
