@@ -1,0 +1,3 @@
+"""The gateway: configuration rows, routing, dialects and the data plane."""
+
+from __future__ import annotations

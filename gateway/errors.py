@@ -1,0 +1,226 @@
+"""The error tree.
+
+AilbError
+├── ConfigurationError          rows or environment that cannot be served
+├── ClientError                 the caller's request is at fault (4xx)
+│   ├── InvalidRequest          400, names the field
+│   ├── AuthenticationFailed    401, the caller's own key and nothing else
+│   ├── PermissionDenied        403
+│   ├── NotFound                404, unknown model or route
+│   ├── MethodNotAllowed        405
+│   ├── BodyTooLarge            413
+│   └── UnsupportedMediaType    415
+├── UpstreamError               one attempt failed; `fault` says how
+├── NoEligibleDeployment        nothing may serve this request now
+├── AllAttemptsFailed           every attempt failed; carries the last UpstreamError
+└── NotReady                    no configuration yet, or draining
+
+Classes say what follows (status, code); instances carry fields. What follows from
+an `UpstreamError` stands in one table, `gateway.routing.failover.RULES`, keyed by its
+`fault`: a class for each row would only repeat the table.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from typing_extensions import override
+
+from gateway.kinds import Fault, FaultDomain
+
+
+class AilbError(Exception):
+    """Base of every error of ours; `message` is written for the client."""
+
+    status: int = 500
+    code: str | None = "internal_error"
+    type: str = "server_error"
+    domain: ClassVar[FaultDomain] = FaultDomain.GATEWAY
+    param: str | None = None
+
+    def __init__(self, message: str) -> None:
+        """Keep the message; it may be shown to the client as it is."""
+        super().__init__(message)
+        self.message = message
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Seconds the client should wait before it tries again, if that helps."""
+        return None
+
+
+class ConfigurationError(AilbError):
+    """A set of rows or a variable that cannot be served; the old set keeps serving."""
+
+    code = "configuration_error"
+
+
+class ClientError(AilbError):
+    """The caller's request is at fault."""
+
+    status = 400
+    code: str | None = None
+    type = "invalid_request_error"
+    domain = FaultDomain.CALLER
+
+
+class InvalidRequest(ClientError):
+    """A 400 that names the field at fault."""
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None
+    ) -> None:
+        """`param` is the dotted path of the field, None for the body as a whole."""
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+class AuthenticationFailed(ClientError):
+    """No key, or a key that is wrong, unknown, disabled or expired."""
+
+    status = 401
+    code = "invalid_api_key"
+
+
+class PermissionDenied(ClientError):
+    """The right key, without the right to this."""
+
+    status = 403
+    code = "permission_denied"
+    type = "permission_error"
+
+
+class NotFound(ClientError):
+    """An unknown model or route."""
+
+    status = 404
+    code = "not_found"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None
+    ) -> None:
+        """`code` is `model_not_found` for models, `unknown_url` for routes."""
+        super().__init__(message)
+        self.param = param
+        self.code = code or "not_found"
+
+
+class MethodNotAllowed(ClientError):
+    """The route exists, but not for this method."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class BodyTooLarge(ClientError):
+    """The body is over the limit that the operator set."""
+
+    status = 413
+    code = "request_too_large"
+
+
+class UnsupportedMediaType(ClientError):
+    """The body is not JSON."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class UpstreamError(AilbError):
+    """One attempt at one deployment failed.
+
+    `message` is the provider's text, already shortened and safe to show; it reaches the
+    client only for faults whose rule passes it through. `upstream_status` is None when no
+    response came. `retry_after_s` is what the provider asked for, in seconds.
+    `provider_code` and `param` are the vendor's own, if it named any.
+    """
+
+    status = 502
+    code = "upstream_error"
+    domain = FaultDomain.PROVIDER
+
+    def __init__(
+        self,
+        fault: Fault,
+        message: str,
+        *,
+        upstream_status: int | None = None,
+        retry_after_s: float | None = None,
+        provider_code: str | None = None,
+        param: str | None = None,
+    ) -> None:
+        """See the class."""
+        super().__init__(message)
+        self.fault = fault
+        self.upstream_status = upstream_status
+        self.provider_code = provider_code
+        self.param = param
+        self._retry_after_s = retry_after_s
+
+    @property
+    @override
+    def retry_after_s(self) -> float | None:
+        """Seconds the provider asked us to wait, if it did."""
+        return self._retry_after_s
+
+
+class NoEligibleDeployment(AilbError):
+    """No deployment may serve this request now; `retry_after_s` is the shortest wait."""
+
+    status = 503
+    code = "no_eligible_deployment"
+    domain = FaultDomain.GATEWAY
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        """`retry_after_s` is None when waiting will not help."""
+        super().__init__(message)
+        self._retry_after_s = retry_after_s
+
+    @property
+    @override
+    def retry_after_s(self) -> float | None:
+        """Seconds until the first deployment may be tried again."""
+        return self._retry_after_s
+
+
+class AllAttemptsFailed(AilbError):
+    """Every attempt failed; what the client sees follows from the last fault's rule.
+
+    Raised with `from` the last `UpstreamError`.
+    """
+
+    domain = FaultDomain.PROVIDER
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fault: Fault,
+        status: int,
+        code: str | None,
+        type: str,  # noqa: A002 - the name of the field in OpenAI's error object
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """Fields are those of OpenAI's error object, plus the fault behind them."""
+        super().__init__(message)
+        self.fault = fault
+        self.status = status
+        self.code = code
+        self.type = type
+        self.param = param
+        self._retry_after_s = retry_after_s
+
+    @property
+    @override
+    def retry_after_s(self) -> float | None:
+        """The smallest wait that any of the providers asked for, in seconds."""
+        return self._retry_after_s
+
+
+class NotReady(AilbError):
+    """The gateway has no configuration yet, or it is draining."""
+
+    status = 503
+    code = "not_ready"
