@@ -1,0 +1,67 @@
+"""The ASGI application: the data plane goes to the lean handler, the rest to Django."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ailb_project.settings")
+django_application = get_asgi_application()
+
+# The data plane imports models, which exist only after Django's setup above.
+from gateway.handler import LeanHandler  # noqa: E402
+from gateway.runtime import runtime  # noqa: E402
+
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+DATA_PLANE = ("/v1", "/api", "/livez", "/readyz", "/healthz", "/metrics")
+
+
+class Application:
+    """Any ASGI server can run it; `startup` and `shutdown` are also its lifespan."""
+
+    def __init__(self) -> None:
+        """Load the URLs once, before the first request."""
+        self._lean = LeanHandler()
+        self._lean.load_middleware(is_async=True)
+
+    async def __call__(
+        self, scope: dict[str, Any], receive: Receive, send: Send
+    ) -> None:
+        """Serve one connection's request, or the server's lifespan."""
+        match scope["type"]:
+            case "http" if scope["path"].startswith(DATA_PLANE):
+                await self._lean(scope, receive, send)
+            case "http":
+                await django_application(scope, receive, send)
+            case "lifespan":
+                await self._live(receive, send)
+            case _:  # no WebSocket is served
+                await send({"type": "websocket.close", "code": 1000})
+
+    async def startup(self) -> None:
+        """Load the configuration before the first request."""
+        await runtime.start()
+
+    async def shutdown(self) -> None:
+        """End every task and connection of ours."""
+        await runtime.stop()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.startup()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.shutdown()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+application = Application()

@@ -1,0 +1,225 @@
+"""`manage.py serve`: one command that starts everything and keeps it running."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import socket
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import connections
+from prometheus_client.multiprocess import mark_process_dead
+from typing_extensions import override
+
+from ailb_project.listener import ListenError, bind_listener
+from ailb_project.preparation import Prepared, make_first_key, prepare
+from ailb_project.screen import Facts, draw, provider_lines
+from ailb_project.server_settings import ServerSettings
+from ailb_project.supervisor import ChildKind, ChildSpec, Supervisor
+from gateway import environment
+from gateway.auth import is_loopback, make_door
+from gateway.environment import SIMULATED
+from gateway.errors import ConfigurationError, NotReady
+from gateway.snapshot import Snapshot
+from gateway.snapshot_store import DATABASE_AWAY, SnapshotStore
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+METRICS_FOLDER = "metrics"
+
+
+class Command(BaseCommand):
+    """Start everything, print one screen, run until SIGTERM or SIGINT."""
+
+    help = (
+        "Start everything: prepares the database, reads the environment, starts HTTP "
+        "workers and background jobs, and prints one screen. Stops on SIGTERM."
+    )
+    requires_system_checks: list[str] = []
+
+    @override
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Offer what HOST and HTTP_PORT say."""
+        parser.add_argument("--host", default=settings.HOST, help="default: HOST")
+        parser.add_argument(
+            "--port", type=int, default=settings.HTTP_PORT, help="default: HTTP_PORT"
+        )
+
+    @override
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Prepare, supervise, and leave with the supervisor's exit code."""
+        settings.HOST = options["host"]
+        os.environ["HOST"] = options["host"]  # the workers read it, too
+        try:
+            listener = bind_listener(options["host"], options["port"])
+        except ListenError as error:
+            self.stderr.write(f"ailb: {error}")
+            sys.exit(1)
+        prepared = get_prepared()
+        prepared.api_key = make_first_key()
+        simulator = simulator_specs(prepared)
+        screen = draw(facts_of(listener, prepared))
+        supervisor = Supervisor(
+            [*worker_specs(), *simulator, jobs_spec(prepared)],
+            listener=listener,
+            drain_timeout_s=settings.AILB_GRACE_S + settings.AILB_DRAIN_TIMEOUT_S,
+            on_ready=lambda: self._show(screen),
+            on_worker_exit=forget_gauges,
+        )
+        connections.close_all()
+        sys.exit(supervisor.run())
+
+    def _show(self, screen: str) -> None:
+        self.stdout.write(screen)
+        self.stdout.flush()
+
+
+def get_prepared() -> Prepared:
+    """Prepare; with the database away, go on with what is kept."""
+    try:
+        return prepare()
+    except DATABASE_AWAY as error:
+        logger.warning("database away", extra={"reason": type(error).__name__})
+        return Prepared(
+            is_database_away=True,
+            warnings=[
+                (
+                    "The database cannot be reached. The last configuration serves, if "
+                    "one was kept; the admin works again when the database is back."
+                )
+            ],
+        )
+
+
+def worker_specs() -> list[ChildSpec]:
+    """Describe the HTTP workers, which share one socket and one set of metrics."""
+    server = ServerSettings(
+        max_body_bytes=settings.AILB_MAX_BODY_BYTES,
+        grace_s=settings.AILB_GRACE_S,
+        drain_timeout_s=settings.AILB_DRAIN_TIMEOUT_S,
+    )
+    argv = (sys.executable, "-m", "ailb_project.server", *server.to_argv())
+    env = {"AILB_RUN": settings.AILB_RUN}
+    if settings.AILB_WORKERS > 1:
+        env["PROMETHEUS_MULTIPROC_DIR"] = str(fresh_folder(METRICS_FOLDER))
+    return [
+        ChildSpec(f"worker-{number}", argv, env, kind=ChildKind.WORKER)
+        for number in range(1, settings.AILB_WORKERS + 1)
+    ]
+
+
+def fresh_folder(name: str) -> Path:
+    """Make an empty folder in the data directory."""
+    folder: Path = settings.AILB_DATA_DIR / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    return folder
+
+
+def forget_gauges(pid: int) -> None:
+    """Drop what a dead worker said of the moment; what it counted stays."""
+    folder = settings.AILB_DATA_DIR / METRICS_FOLDER
+    if folder.exists():
+        mark_process_dead(pid, path=str(folder))
+
+
+def jobs_spec(prepared: Prepared) -> ChildSpec:
+    """Describe the background-jobs process."""
+    argv = [sys.executable, str(settings.BASE_DIR / "manage.py"), "runjobs"]
+    if prepared.is_database_away:
+        argv.append("--prepare")
+    return ChildSpec("jobs", tuple(argv), {"AILB_RUN": settings.AILB_RUN})
+
+
+def simulator_specs(prepared: Prepared) -> list[ChildSpec]:
+    """Describe the simulator, where nothing else is configured and nobody is misled.
+
+    Its rows are made or removed accordingly.
+    """
+    if prepared.is_database_away:
+        return []
+    is_wanted = (
+        settings.AILB_AUTH != "required"
+        and is_loopback(settings.HOST)
+        and not environment.is_anything_configured()
+    )
+    if not is_wanted:
+        environment.apply_simulator(None)
+        return []
+    ports = {kind: free_port() for kind in SIMULATED}
+    environment.apply_simulator(
+        {
+            kind: f"http://{LOOPBACK}:{port}" + ("/v1" if kind == "openai" else "")
+            for kind, port in ports.items()
+        }
+    )
+    argv = [sys.executable, "-m", "gateway.simulator", "--quiet"]
+    for port in ports.values():
+        argv += ["--port", str(port)]
+    return [ChildSpec("simulator", tuple(argv))]
+
+
+def free_port() -> int:
+    """Find a free port on loopback."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def facts_of(listener: socket.socket, prepared: Prepared) -> Facts:
+    """Gather what the screen tells."""
+    port = listener.getsockname()[1]
+    host = "127.0.0.1" if settings.HOST in {"0.0.0.0", "::"} else settings.HOST  # noqa: S104
+    door = make_door(
+        mode=settings.AILB_AUTH,
+        host=settings.HOST,
+        pepper=settings.AILB_KEY_PEPPER,
+        api_key=settings.AILB_API_KEY,
+        key_file=settings.AILB_KEY_FILE,
+    )
+    snapshot, warnings = serving_snapshot()
+    return Facts(
+        url=settings.AILB_PUBLIC_URL or f"http://{host}:{port}",
+        version=version(),
+        door=door.describe(),
+        is_open_to_all=door.mode == "open",
+        workers=settings.AILB_WORKERS,
+        strategy=settings.ROUTING_STRATEGY,
+        providers=provider_lines(snapshot) if snapshot else [],
+        models=sorted(snapshot.models) if snapshot else [],
+        is_simulated=snapshot.is_simulated if snapshot else False,
+        warnings=[*prepared.warnings, *warnings],
+        admin_password=prepared.admin_password,
+        api_key=prepared.api_key,
+    )
+
+
+def serving_snapshot() -> tuple[Snapshot | None, list[str]]:
+    """Compile what the workers serve, and say what is wrong with it."""
+    store = SnapshotStore(
+        keys=settings.AILB_ENCRYPTION_KEYS,
+        default_strategy=settings.ROUTING_STRATEGY,
+        last_good=settings.AILB_SNAPSHOT_FILE,
+    )
+    try:
+        store.refresh()
+        snapshot = store.current
+    except (ConfigurationError, NotReady) as error:
+        return None, [store.problem or error.message]
+    return snapshot, [*snapshot.warnings, *filter(None, [store.problem])]
+
+
+def version() -> str:
+    """Read the version from the changelog, its one place."""
+    text = (settings.BASE_DIR / "CHANGELOG.md").read_text(encoding="utf-8")
+    found = re.search(r"^## \[(\d[^\]]*)\]", text, flags=re.MULTILINE)
+    return found.group(1) if found else "(unreleased)"

@@ -1,0 +1,142 @@
+"""What a start does before anything serves: database, environment, first keys."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from gateway import environment
+from gateway.auth import is_loopback
+from gateway.crypto import digest, mint_api_key
+from gateway.discovery import refresh_ollama
+from gateway.heartbeat import forget_runs
+from gateway.snapshot_store import DATABASE_AWAY
+from gateway.upstream import Upstream
+
+logger = logging.getLogger(__name__)
+
+ADMIN = "admin"
+RETRY_S = 5.0
+ADVISORY_LOCK = 0x41494C42  # "AILB": PostgreSQL's lock of everybody who migrates
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What a start has done and must tell; the secrets are shown once, never logged."""
+
+    warnings: list[str] = field(default_factory=list)
+    admin_password: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
+    is_database_away: bool = False
+
+
+def prepare() -> Prepared:
+    """Bring the database up to date and the environment into its rows.
+
+    Safe when several replicas start together, and to repeat.
+
+    Raises:
+        ImproperlyConfigured: A variable is not valid; nothing was changed.
+        django.db.Error: The database is away.
+
+    """
+    prepared = Prepared()
+    with migration_lock():
+        call_command("migrate", verbosity=0, interactive=False)
+        report = environment.apply_environment(settings, now=timezone.now())
+        prepared.warnings += report.warnings
+        prepared.admin_password = make_administrator()
+    forget_runs(
+        instance=settings.AILB_MODULE_ID, run=settings.AILB_RUN, now=timezone.now()
+    )
+    prepared.warnings += asyncio.run(discover())
+    return prepared
+
+
+def prepare_patiently(is_stopping: Callable[[], bool]) -> None:
+    """Prepare as soon as the database is back; looks again every few seconds."""
+    while not is_stopping():
+        try:
+            prepared = prepare()
+        except DATABASE_AWAY as error:
+            logger.warning("database away", extra={"reason": type(error).__name__})
+            connection.close()
+            time.sleep(RETRY_S)
+        else:
+            if prepared.admin_password:
+                logger.warning(
+                    "administrator made without a known password: set one with "
+                    "'manage.py changepassword admin'"
+                )
+            return
+
+
+@contextmanager
+def migration_lock() -> Iterator[None]:
+    """Let one process at a time migrate."""
+    settings.AILB_DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (settings.AILB_DATA_DIR / "migrate.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if connection.vendor != "postgresql":
+            yield
+            return
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
+            try:
+                yield
+            finally:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [ADVISORY_LOCK])
+
+
+def make_administrator() -> str | None:
+    """Make the first administrator; give the password if it was made up here."""
+    users = get_user_model().objects
+    if users.filter(is_superuser=True).exists():
+        return None
+    password = settings.AILB_ADMIN_PASSWORD or secrets.token_urlsafe(18)
+    users.create_superuser(username=ADMIN, password=password)
+    return None if settings.AILB_ADMIN_PASSWORD else password
+
+
+async def discover() -> list[str]:
+    """Ask the providers whose models are discovered; give what went wrong."""
+    upstream = Upstream()
+    try:
+        refreshed = await refresh_ollama(upstream)
+    finally:
+        await upstream.aclose()
+    return [
+        f"Provider {each.provider}: {each.problem}"
+        for each in refreshed
+        if each.problem
+    ]
+
+
+def make_first_key() -> str | None:
+    """Make a key when nobody could enter without one; give it, to be shown once."""
+    is_door_closed = settings.AILB_AUTH == "required" or (
+        settings.AILB_AUTH == "auto" and not is_loopback(settings.HOST)
+    )
+    if not is_door_closed or settings.AILB_API_KEY or settings.AILB_KEY_FILE.exists():
+        return None
+    key = mint_api_key()
+    settings.AILB_KEY_FILE.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(
+        settings.AILB_KEY_FILE, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600
+    )
+    with os.fdopen(descriptor, "w") as file:
+        file.write(digest(key, settings.AILB_KEY_PEPPER))
+    return key

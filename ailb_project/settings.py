@@ -1,0 +1,231 @@
+"""Django settings: env helpers, then flat sections; docs/settings.md explains each."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ  # type: ignore[import-untyped]  # it ships none
+
+from ailb_project.env import (
+    bad_value,
+    env_bool,
+    env_choice,
+    env_float,
+    env_int,
+    env_list,
+    env_secret,
+    env_str,
+    kept_secret,
+)
+from gateway.crypto import new_encryption_key
+from gateway.kinds import Algorithm
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# Data and secrets
+AILB_DATA_DIR = Path(env_str("AILB_DATA_DIR", "data")).resolve()
+AILB_DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+SECRETS_DIR = AILB_DATA_DIR / "secrets"
+SECRET_KEY = env_secret("AILB_SECRET_KEY") or kept_secret(
+    SECRETS_DIR / "django_secret_key", lambda: secrets.token_urlsafe(50)
+)
+AILB_ENCRYPTION_KEYS = [
+    key.strip() for key in env_secret("AILB_ENCRYPTION_KEYS").split(",") if key.strip()
+] or [kept_secret(SECRETS_DIR / "encryption_key", new_encryption_key)]
+AILB_KEY_PEPPER = kept_secret(
+    SECRETS_DIR / "key_pepper", lambda: secrets.token_urlsafe(32)
+)
+AILB_KEY_FILE = SECRETS_DIR / "api_key_digest"
+AILB_SNAPSHOT_FILE = AILB_DATA_DIR / "snapshot.json"
+
+# HTTP
+HOST = env_str("HOST", "127.0.0.1")
+HTTP_PORT = env_int("HTTP_PORT", 8080, low=0, high=65535)
+AILB_WORKERS = env_int("AILB_WORKERS", 1, low=1, high=64)
+AILB_MAX_BODY_BYTES = env_int("AILB_MAX_BODY_MB", 20, low=1, high=1024) * 1024 * 1024
+AILB_GRACE_S = env_float("AILB_GRACE_S", 0, low=0, high=600)
+AILB_DRAIN_TIMEOUT_S = env_float("AILB_DRAIN_TIMEOUT_S", 20, low=0, high=3600)
+AILB_PUBLIC_URL = env_str("AILB_PUBLIC_URL").rstrip("/")
+if AILB_PUBLIC_URL and urlsplit(AILB_PUBLIC_URL).scheme not in {"http", "https"}:
+    raise bad_value("AILB_PUBLIC_URL", AILB_PUBLIC_URL, "http(s)://host")
+LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = env_list("AILB_ALLOWED_HOSTS", LOCAL_NAMES)
+if AILB_PUBLIC_URL and (public_host := urlsplit(AILB_PUBLIC_URL).hostname):
+    ALLOWED_HOSTS = [*ALLOWED_HOSTS, public_host]
+DATA_UPLOAD_MAX_MEMORY_SIZE = AILB_MAX_BODY_BYTES
+
+# Identity of this process, set by `serve` for the processes it starts
+AILB_MODULE_ID = env_str("MODULE_ID", "ailb-1")
+AILB_RUN = env_str("AILB_RUN") or secrets.token_hex(8)
+
+# Access
+AILB_AUTH = env_choice("AILB_AUTH", "auto", ["auto", "required", "open"])
+AILB_API_KEY = env_secret("AILB_API_KEY")
+if AILB_API_KEY and len(AILB_API_KEY) < 16:
+    raise bad_value("AILB_API_KEY", "***", "a key of at least 16 characters")
+AILB_ADMIN_PASSWORD = env_secret("AILB_ADMIN_PASSWORD")
+AILB_METRICS_TOKEN = env_secret("AILB_METRICS_TOKEN")
+
+# Providers from the environment
+ROUTING_STRATEGY = env_choice("ROUTING_STRATEGY", "load_balanced", list(Algorithm))
+AILB_FALLBACKS = env_str("AILB_FALLBACKS")
+OPENAI_API_KEY = env_secret("OPENAI_API_KEY")
+OPENAI_BASE_URL = env_str("OPENAI_BASE_URL")
+OPENAI_MODELS = env_list("OPENAI_MODELS", ["gpt-4", "gpt-3.5-turbo"])
+ANTHROPIC_API_KEY = env_secret("ANTHROPIC_API_KEY")
+ANTHROPIC_BASE_URL = env_str("ANTHROPIC_BASE_URL")
+ANTHROPIC_MODELS = env_list(
+    "ANTHROPIC_MODELS", ["claude-3-opus-20240229", "claude-3-sonnet-20240229"]
+)
+OLLAMA_BASE_URL = env_str("OLLAMA_BASE_URL")
+OLLAMA_MODELS = env_list("OLLAMA_MODELS")
+
+# Database
+DATABASE_URL = env_secret("DATABASE_URL")
+if DATABASE_URL:
+    if not DATABASE_URL.startswith(("postgres://", "postgresql://", "sqlite:///")):
+        raise bad_value("DATABASE_URL", "***", "postgresql://… or sqlite:///path")
+    DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": AILB_DATA_DIR / "ailb.sqlite3",
+        }
+    }
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
+        "PRAGMA foreign_keys=ON;",
+    }
+else:
+    # A kept connection (CONN_MAX_AGE) leaks one per thread under ASGI; a pool does not.
+    DATABASES["default"] |= {
+        "CONN_MAX_AGE": 0,
+        "OPTIONS": {"pool": {"min_size": 1, "max_size": 10, "timeout": 10}},
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Apps, middleware, templates: the admin side; the data plane has its own handler
+DEBUG = env_bool("AILB_DEBUG", default=False)
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_prometheus",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "ailb_project",
+    "gateway.apps.GatewayConfig",
+]
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "ailb_project.middleware.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+ROOT_URLCONF = "ailb_project.urls"
+ASGI_APPLICATION = "ailb_project.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# Static files of the admin: found in the packages, nothing to collect
+STATIC_URL = "/static/"
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_AUTOREFRESH = False
+
+# Sessions and browser security
+IS_HTTPS = AILB_PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_AGE = 8 * 3600
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_TRUSTED_ORIGINS = [AILB_PUBLIC_URL] if AILB_PUBLIC_URL else []
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# Language and time
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# DRF and its OpenAPI document
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "AILB",
+    "DESCRIPTION": "OpenAI-compatible API of the AI load balancer.",
+    "VERSION": "v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# Admin theme
+UNFOLD = {
+    "SITE_TITLE": "AILB",
+    "SITE_HEADER": "AILB",
+    "SITE_SUBHEADER": "AI load balancer",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+}
+
+# Logs: one JSON object a line on standard error
+AILB_LOG_LEVEL = env_choice(
+    "AILB_LOG_LEVEL", "info", ["debug", "info", "warning", "error"]
+)
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "ailb_project.logs.JsonFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        name: {"level": logging.getLevelName(AILB_LOG_LEVEL.upper())}
+        for name in ("ailb_project", "gateway")
+    },
+}

@@ -1,0 +1,161 @@
+"""Encryption of provider credentials at rest, and digests of keys; fails closed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import string
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NoReturn
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from typing_extensions import override
+
+from gateway.errors import ConfigurationError
+
+MARK = "enc:v1:"  # how stored ciphertext begins
+KEY_PREFIX = "ailb_"
+PUBLIC_ID_LENGTH = 12
+SECRET_LENGTH = 43  # base62 characters: 256 bits
+CHECKSUM_LENGTH = 6
+BASE62 = string.digits + string.ascii_letters
+
+
+class SecretUnreadable(ConfigurationError):
+    """Ciphertext that none of the encryption keys opens."""
+
+    code = "credential_unreadable"
+
+
+class Secret:
+    """A text that shows itself only to who asks: `reveal()`.
+
+    Holds either plain text or stored ciphertext; `str` and `repr` show neither.
+    """
+
+    __slots__ = ("_ciphertext", "_plain")
+
+    def __init__(self, *, plain: str | None = None, ciphertext: str = "") -> None:
+        """Give exactly one of the two."""
+        self._plain = plain
+        self._ciphertext = ciphertext
+
+    @override
+    def __repr__(self) -> str:
+        """Show nothing but whether there is something."""
+        return "Secret('***')" if self else "Secret('')"
+
+    __str__ = __repr__
+
+    def __bool__(self) -> bool:
+        """Say whether there is a secret at all."""
+        return bool(self._plain or self._ciphertext)
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        """Equal when they hold the same thing in the same form."""
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return (self._plain, self._ciphertext) == (other._plain, other._ciphertext)
+
+    @override
+    def __hash__(self) -> int:
+        """Agree with equality."""
+        return hash((self._plain, self._ciphertext))
+
+    def __copy__(self) -> Secret:
+        """Give itself: it never changes."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        """Give itself: it never changes."""
+        return self
+
+    @override
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: a cache or queue would hold the plain text."""
+        raise TypeError("A secret is not pickled.")
+
+    def reveal(self, keys: Sequence[str]) -> str:
+        """Give the plain text.
+
+        Raises:
+            SecretUnreadable: None of the keys opens the ciphertext.
+
+        """
+        if self._plain is not None:
+            return self._plain
+        return decrypt(self._ciphertext, keys) if self._ciphertext else ""
+
+    def stored(self, keys: Sequence[str]) -> str:
+        """Give the form that may be written: ciphertext, or empty for no secret."""
+        if self._plain is None:
+            return self._ciphertext
+        return encrypt(self._plain, keys) if self._plain else ""
+
+
+@lru_cache(maxsize=8)
+def _cipher(keys: tuple[str, ...]) -> MultiFernet:
+    if not keys:
+        raise ConfigurationError("AILB_ENCRYPTION_KEYS holds no key.")
+    try:
+        return MultiFernet([Fernet(key) for key in keys])
+    except ValueError as error:
+        raise ConfigurationError(
+            "AILB_ENCRYPTION_KEYS holds a value that is not a Fernet key "
+            "(32 bytes, URL-safe base64)."
+        ) from error
+
+
+def encrypt(plain: str, keys: Sequence[str]) -> str:
+    """Encrypt with the first key; the result begins with MARK."""
+    return MARK + _cipher(tuple(keys)).encrypt(plain.encode()).decode()
+
+
+def decrypt(ciphertext: str, keys: Sequence[str]) -> str:
+    """Decrypt with whichever key opens it.
+
+    Raises:
+        SecretUnreadable: No key does. The ciphertext is never returned as if it were
+            the secret.
+
+    """
+    if not ciphertext.startswith(MARK):
+        raise SecretUnreadable("A stored secret is not in the expected form.")
+    try:
+        token = ciphertext[len(MARK) :].encode()
+        return _cipher(tuple(keys)).decrypt(token).decode()
+    except InvalidToken as error:
+        raise SecretUnreadable(
+            "A stored secret cannot be read with the present AILB_ENCRYPTION_KEYS."
+        ) from error
+
+
+def new_encryption_key() -> str:
+    """Make a Fernet key."""
+    return Fernet.generate_key().decode()
+
+
+def checksum(text: str) -> str:
+    """CRC-32 as six base62 characters: junk is refused without a look-up."""
+    number, digits = zlib.crc32(text.encode()), ""
+    for _ in range(CHECKSUM_LENGTH):
+        number, remainder = divmod(number, len(BASE62))
+        digits = BASE62[remainder] + digits
+    return digits
+
+
+def mint_api_key() -> str:
+    """Make a virtual key: `ailb_<public id>_<secret><checksum>`."""
+    public_id = "".join(secrets.choice(BASE62) for _ in range(PUBLIC_ID_LENGTH))
+    secret = "".join(secrets.choice(BASE62) for _ in range(SECRET_LENGTH))
+    head = f"{KEY_PREFIX}{public_id}_{secret}"
+    return head + checksum(head)
+
+
+def digest(token: str, pepper: str) -> str:
+    """HMAC-SHA-256 of a key under the pepper, in hex: what is stored of it."""
+    return hmac.new(pepper.encode(), token.encode(), hashlib.sha256).hexdigest()

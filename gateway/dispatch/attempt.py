@@ -1,0 +1,127 @@
+"""One attempt at one deployment: its clock, its place in the figures, one outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from django.utils import timezone
+
+from gateway import metrics
+from gateway.dialects.record import Usage
+from gateway.dispatch.task import Task
+from gateway.errors import UpstreamError
+from gateway.kinds import FaultDomain
+from gateway.routing.health import Flight, HealthTable
+from gateway.routing.rules import RULES
+from gateway.routing.statistics import ProviderStatistics
+from gateway.snapshot import Deployment
+
+SILENCE_S = 300.0  # comments alone keep a stream alive for this long
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What attempts read and change: clock, health, figures by provider name."""
+
+    clock: Callable[[], float]
+    draw: Callable[[], float]
+    health: HealthTable
+    statistics: dict[str, ProviderStatistics] = field(default_factory=dict)
+
+
+class Attempt:
+    """One attempt at one deployment: its flight, clock and one outcome."""
+
+    def __init__(
+        self,
+        live: Live,
+        task: Task,
+        deployment: Deployment,
+        flight: Flight,
+        *,
+        stream_deadline_s: float,
+    ) -> None:
+        """Take a flight that has begun."""
+        self.deployment = deployment
+        self._live = live
+        self.needs = task.needs
+        self._flight = flight
+        self._started_s = live.clock()
+        self._ends_s = task.started_s + stream_deadline_s
+        self._heard_s = self._started_s
+        self._is_over = False
+        self.first_content_s: float | None = None  # after the attempt's start
+        metrics.UPSTREAM_IN_FLIGHT.labels(deployment.provider.name).inc()
+
+    def heard(self, data: bytes) -> None:
+        """Note that data came, comments not counted."""
+        if not data.startswith(b":"):
+            self._heard_s = self._live.clock()
+
+    def idle_s(self) -> float:
+        """Seconds that the next read of the stream may take."""
+        now_s = self._live.clock()
+        return min(
+            self.deployment.timeouts.idle_s,
+            self._ends_s - now_s,
+            self._heard_s + SILENCE_S - now_s,
+        )
+
+    def has_content(self) -> None:
+        """Note that the first content has arrived."""
+        self.first_content_s = self._live.clock() - self._started_s
+
+    def succeeded(self, usage: Usage, *, streamed: bool) -> None:
+        """End with a whole answer."""
+        if self._is_over:
+            return
+        now_s = self._live.clock()
+        duration_s = now_s - self._started_s
+        self._live.health.succeeded(
+            self._flight,
+            now_s=now_s,
+            ttft_s=self.first_content_s,
+            duration_s=duration_s,
+            output_tokens=usage.output_tokens,
+            streamed=streamed,
+        )
+        self._statistics().record(
+            is_success=True,
+            at_s=timezone.now().timestamp(),
+            latency_s=duration_s,
+            ttft_s=self.first_content_s,
+            input_tokens=usage.prompt_tokens,
+            output_tokens=usage.output_tokens,
+        )
+        self._end("none")
+
+    def failed(self, error: UpstreamError) -> None:
+        """End with an error; one that is the caller's does not count against anyone."""
+        if self._is_over:
+            return
+        now_s = self._live.clock()
+        self._live.health.failed(self._flight, error, now_s=now_s, draw=self._live.draw)
+        if RULES[error.fault].domain is not FaultDomain.CALLER:
+            self._statistics().record(
+                is_success=False,
+                at_s=timezone.now().timestamp(),
+                latency_s=now_s - self._started_s,
+            )
+        self._end(error.fault)
+
+    def cancelled(self) -> None:
+        """End because the client left; nothing if it has ended already."""
+        if not self._is_over:
+            self._live.health.cancelled(self._flight, self._live.clock())
+            self._end("client_left")
+
+    def _statistics(self) -> ProviderStatistics:
+        name = self.deployment.provider.name
+        return self._live.statistics.setdefault(name, ProviderStatistics())
+
+    def _end(self, outcome: str) -> None:
+        self._is_over = True
+        provider = self.deployment.provider.name
+        metrics.UPSTREAM_IN_FLIGHT.labels(provider).dec()
+        metrics.ATTEMPTS.labels(provider, self.deployment.upstream_model, outcome).inc()

@@ -1,0 +1,57 @@
+"""Who may be tried for a request: models in order, deployments left, or why none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.dispatch.task import Task, Trace
+from gateway.errors import AilbError, InvalidRequest, NoEligibleDeployment
+from gateway.routing.eligibility import Reason, Selection
+from gateway.routing.failover import may_follow
+from gateway.snapshot import Deployment, Model
+
+
+def chain(task: Task) -> list[Model]:
+    """List the model and its fallbacks, each once; unknown names are passed over."""
+    models = {task.model.name: task.model}
+    for name in task.model.fallbacks:
+        if (model := task.snapshot.model(name)) is not None:
+            models.setdefault(model.name, model)
+    return list(models.values())
+
+
+def untried(deployments: Sequence[Deployment], trace: Trace) -> list[Deployment]:
+    """Leave out what has failed in this request, and what may not follow that failure."""
+    left = [
+        deployment
+        for deployment in deployments
+        if all(failure.deployment.id != deployment.id for failure in trace.failures)
+    ]
+    if not trace.failures:
+        return left
+    last = trace.failures[-1]
+    return [d for d in left if may_follow(last.error, last.deployment, d)]
+
+
+def nothing_eligible(task: Task, selections: Sequence[Selection]) -> AilbError:
+    """Say why no attempt could be made: the request's fault, or a matter of time."""
+    name = task.model.name
+    reasons = {reason for s in selections for _, reason in s.excluded}
+    if reasons == {Reason.INCAPABLE}:
+        wanted = ", ".join(sorted(task.needs.capabilities)) or task.operation.value
+        return InvalidRequest(
+            f"No deployment of model '{name}' can serve this request (needs: {wanted}).",
+            param="model",
+            code="unsupported_by_model",
+        )
+    if reasons and reasons <= {Reason.INCAPABLE, Reason.CONTEXT_TOO_SMALL}:
+        return InvalidRequest(
+            f"The prompt is longer than the context of every deployment of '{name}'.",
+            param="messages",
+            code="context_length_exceeded",
+        )
+    waits = [s.retry_after_s for s in selections if s.retry_after_s is not None]
+    return NoEligibleDeployment(
+        f"No deployment of model '{name}' can be tried now. Try again later.",
+        retry_after_s=min(waits, default=None),
+    )

@@ -1,0 +1,280 @@
+"""The attempt loop: order, send, classify, then retry, fail over or give up.
+
+The one place where the pure routing core meets the network; the same loop for whole
+answers and for streams, whose first content is awaited inside the attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+
+from gateway.dialects import registry
+from gateway.dialects.exchange import Exchange, Whole
+from gateway.dispatch.attempt import Attempt, Live
+from gateway.dispatch.choice import chain, nothing_eligible, untried
+from gateway.dispatch.stream import OpenedStream, first_content
+from gateway.dispatch.task import Task, Trace
+from gateway.errors import UpstreamError
+from gateway.kinds import Fault
+from gateway.routing.eligibility import Selection, select
+from gateway.routing.failover import (
+    MINIMUM_ATTEMPT_S,
+    AttemptRecord,
+    StepKind,
+    final_error,
+    may_follow,
+    next_step,
+)
+from gateway.routing.health import HealthTable
+from gateway.routing.rotations import Rotations
+from gateway.routing.strategies import order
+from gateway.snapshot import Deployment, Model, Snapshot
+from gateway.upstream import MAX_ERROR_BYTES, Incoming, Upstream
+
+
+class Dispatcher:
+    """Sends requests to deployments until one answers. One per process."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        """`clock` is monotonic; `draw` gives numbers in [0, 1)."""
+        self._upstream = upstream
+        self.live = Live(clock=clock, draw=draw, health=HealthTable())
+        self._rotations = Rotations()
+
+    def retain(self, snapshot: Snapshot) -> None:
+        """Forget the live state of what a new snapshot no longer has."""
+        self.live.health.retain(snapshot)
+        self._rotations.retain(snapshot)
+
+    async def whole(self, task: Task, trace: Trace) -> Whole:
+        """Get a whole answer.
+
+        Raises:
+            AllAttemptsFailed: No attempt succeeded.
+            NoEligibleDeployment: None could even be made.
+            InvalidRequest: No deployment can do what the request asks.
+
+        """
+        answer = await self._run(task, trace)
+        assert isinstance(answer, Whole)
+        return answer
+
+    async def stream(self, task: Task, trace: Trace) -> OpenedStream:
+        """Get a stream whose first content has arrived; raises like `whole`."""
+        answer = await self._run(task, trace)
+        assert isinstance(answer, OpenedStream)
+        return answer
+
+    async def _run(self, task: Task, trace: Trace) -> Whole | OpenedStream:
+        selections: list[Selection] = []
+        models = chain(task)
+        for position, model in enumerate(models):
+            selection = self._select(model, task)
+            selections.append(selection)
+            answer = await self._try_model(
+                task, trace, model, selection, models[position + 1 :]
+            )
+            if answer is not None:
+                return answer
+        if trace.failures:
+            last = trace.failures[-1].error
+            raise final_error([f.error for f in trace.failures]) from last
+        raise nothing_eligible(task, selections)
+
+    def _select(self, model: Model, task: Task) -> Selection:
+        return select(
+            model, task.needs, health=self.live.health, now_s=self.live.clock()
+        )
+
+    def _order(
+        self, model: Model, selection: Selection, task: Task
+    ) -> list[Deployment]:
+        ordered = order(
+            model.strategy,
+            selection,
+            needs=task.needs,
+            health=self.live.health,
+            rotations=self._rotations,
+            draw=self.live.draw,
+            now_s=self.live.clock(),
+        )
+        return list(ordered)
+
+    async def _try_model(
+        self,
+        task: Task,
+        trace: Trace,
+        model: Model,
+        selection: Selection,
+        fallbacks: Sequence[Model],
+    ) -> Whole | OpenedStream | None:
+        """Try a model's deployments; None when none is left and a fallback may follow."""
+        queue = untried(self._order(model, selection, task), trace)
+        failures: list[AttemptRecord] = []
+        while queue:
+            deployment = queue[0]
+            try:
+                answer = await self._attempt(task, trace, model, deployment, selection)
+            except UpstreamError as error:
+                record = AttemptRecord(deployment, error)
+                trace.failures.append(record)
+                failures.append(record)
+                others = [d for d in queue[1:] if may_follow(error, deployment, d)]
+                later = self._may_fall_back(task, trace, record, fallbacks)
+                step = next_step(
+                    error,
+                    attempts=failures,
+                    remaining=len(others) + later,
+                    elapsed_s=self.live.clock() - task.started_s,
+                    deadline_s=task.model.strategy.request_deadline_s,
+                    max_attempts=model.strategy.max_attempts,
+                    draw=self.live.draw,
+                )
+                if step.kind is StepKind.SAME:
+                    await asyncio.sleep(step.delay_s)
+                    continue
+                if not others and later and self._has_time(task):
+                    return None
+                if step.kind is StepKind.STOP:
+                    raise final_error([f.error for f in trace.failures]) from error
+                queue = others
+            else:
+                if answer is not None:
+                    return answer
+                queue = queue[1:]  # no longer admitted since it was selected
+        return None
+
+    def _has_time(self, task: Task) -> bool:
+        left_s = (
+            task.model.strategy.request_deadline_s - self.live.clock() + task.started_s
+        )
+        return left_s > MINIMUM_ATTEMPT_S
+
+    def _may_fall_back(
+        self,
+        task: Task,
+        trace: Trace,
+        failure: AttemptRecord,
+        fallbacks: Sequence[Model],
+    ) -> int:
+        """Count the deployments of fallback models that may follow a failure."""
+        return sum(
+            may_follow(failure.error, failure.deployment, deployment)
+            for model in fallbacks
+            for deployment in untried(self._select(model, task).candidates, trace)
+        )
+
+    async def _attempt(
+        self,
+        task: Task,
+        trace: Trace,
+        model: Model,
+        deployment: Deployment,
+        selection: Selection,
+    ) -> Whole | OpenedStream | None:
+        """Make one attempt; None if the deployment is no longer admitted."""
+        trace.model, trace.deployment = model, deployment
+        exchange = task.open_exchange(model, deployment)
+        flight = self.live.health.begin(
+            deployment,
+            self.live.clock(),
+            strategy=model.strategy,
+            admission=selection.admission,
+            is_retry=any(f.deployment.id == deployment.id for f in trace.failures),
+        )
+        if flight is None:
+            return None
+        trace.attempts += 1
+        trace.dropped = exchange.dropped
+        attempt = Attempt(
+            self.live,
+            task,
+            deployment,
+            flight,
+            stream_deadline_s=model.strategy.stream_deadline_s,
+        )
+        try:
+            if task.is_stream:
+                return await self._open_stream(task, trace, attempt, exchange)
+            return await self._get_whole(task, attempt, exchange)
+        except UpstreamError as error:
+            attempt.failed(error)
+            raise
+        except BaseException:
+            attempt.cancelled()
+            raise
+
+    async def _get_whole(
+        self, task: Task, attempt: Attempt, exchange: Exchange
+    ) -> Whole:
+        limit_s = self._limit_s(task, attempt.deployment.timeouts.response_s)
+        try:
+            async with asyncio.timeout(limit_s):
+                incoming = await self._send(task, attempt, exchange)
+                try:
+                    whole = exchange.whole(await incoming.read())
+                finally:
+                    await incoming.aclose()
+        except TimeoutError as error:
+            raise too_slow(limit_s) from error
+        attempt.succeeded(whole.usage, streamed=False)
+        return whole
+
+    async def _open_stream(
+        self, task: Task, trace: Trace, attempt: Attempt, exchange: Exchange
+    ) -> OpenedStream:
+        limit_s = self._limit_s(task, attempt.deployment.timeouts.first_byte_s)
+        incoming: Incoming | None = None
+        try:
+            async with asyncio.timeout(limit_s):
+                incoming = await self._send(task, attempt, exchange)
+                translator, chunks = exchange.stream(), incoming.chunks()
+                head = await first_content(translator, chunks)
+        except BaseException as error:
+            if incoming is not None:
+                await incoming.aclose()
+            if isinstance(error, TimeoutError):
+                raise too_slow(limit_s) from error
+            raise
+        attempt.has_content()
+        trace.first_content_s = self.live.clock() - task.started_s
+        return OpenedStream(attempt, incoming, translator, chunks, head)
+
+    def _limit_s(self, task: Task, timeout_s: float) -> float:
+        """Cut a timeout to what is left of the request's deadline."""
+        deadline_s = task.started_s + task.model.strategy.request_deadline_s
+        return max(min(timeout_s, deadline_s - self.live.clock()), 0.0)
+
+    async def _send(self, task: Task, attempt: Attempt, exchange: Exchange) -> Incoming:
+        """Send, and raise what a status other than success says."""
+        deployment = attempt.deployment
+        incoming = await self._upstream.send(
+            deployment.provider,
+            deployment.provider.urls[task.operation],
+            exchange.body,
+            connect_timeout_s=deployment.timeouts.connect_s,
+        )
+        if incoming.status == 200:
+            return incoming
+        try:
+            data = await incoming.read(MAX_ERROR_BYTES)
+        finally:
+            await incoming.aclose()
+        dialect = registry.dialect_of(deployment.provider.kind)
+        raise dialect.read_error(incoming.status, data, incoming.retry_after_s())
+
+
+def too_slow(limit_s: float) -> UpstreamError:
+    """Make the error of an attempt that took too long."""
+    return UpstreamError(
+        Fault.TIMEOUT, f"The provider did not answer within {limit_s:g} s."
+    )

@@ -1,0 +1,260 @@
+"""The lean ASGI handler of the data plane.
+
+Django's own handler hops to a thread several times a request; this one reads a bounded
+body, calls the view in the event loop, watches for the client leaving, and sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from io import BytesIO
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.http import HttpRequest, HttpResponseBase
+from django.test.utils import override_settings
+from django.urls import set_script_prefix
+from typing_extensions import override
+
+from gateway.errors import AilbError, BodyTooLarge, InvalidRequest
+from gateway.views.rendering import EventStream, render_error
+
+logger = logging.getLogger(__name__)
+
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+KEEP_ALIVE_S = 15.0  # a stream that is silent for so long gets a comment
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+class ClientLeft(Exception):
+    """The client closed its connection before its request had arrived."""
+
+
+class LeanHandler(ASGIHandler):
+    """Django's handler without middleware, signals and threads.
+
+    What it leaves out: `request_started` and `request_finished` (database connections
+    are closed by who opens them), and `response.close()` in a thread.
+    """
+
+    @override
+    def load_middleware(self, is_async: bool = False) -> None:
+        """Load none: the middleware of settings is the admin's."""
+        with override_settings(MIDDLEWARE=[]):
+            super().load_middleware(is_async=is_async)
+
+    @override
+    async def __call__(
+        self, scope: dict[str, Any], receive: Receive, send: Send
+    ) -> None:
+        """Answer one request."""
+        set_script_prefix("/")
+        try:
+            body = await read_body(receive, settings.AILB_MAX_BODY_BYTES)
+            request = ASGIRequest(scope, BytesIO(body))
+            check_host(request)
+        except ClientLeft:
+            return
+        except AilbError as error:
+            await send_response(render_error(error), send)
+            return
+        await self._answer(request, receive, send)
+
+    @override
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        """Find the view and run it; Django's would log each 4xx through a thread."""
+        chain: Callable[[HttpRequest], Awaitable[HttpResponseBase]] = vars(self)[
+            "_middleware_chain"
+        ]
+        return await chain(request)
+
+    async def _answer(self, request: ASGIRequest, receive: Receive, send: Send) -> None:
+        """Run the view while watching for the client; stop it when the client leaves."""
+        work = asyncio.current_task()
+        assert work is not None
+        watcher = Watcher(work)
+        # Not a TaskGroup: the watcher must end with the answer, not be waited for.
+        watching = asyncio.get_running_loop().create_task(watcher.watch(receive))
+        response: HttpResponseBase | None = None
+        try:
+            response = await self.get_response_async(request)
+            await send_response(response, send)
+        except asyncio.CancelledError:
+            if not watcher.has_left:
+                raise
+            work.uncancel()
+            await say_goodbye(request, response, send)
+        finally:
+            watching.cancel()
+            if isinstance(response, EventStream):
+                await response.aclose()
+
+
+class Watcher:
+    """Cancels a request's work when its client leaves."""
+
+    def __init__(self, work: asyncio.Task[Any]) -> None:
+        """`work` is the task that answers."""
+        self._work = work
+        self.has_left = False
+
+    async def watch(self, receive: Receive) -> None:
+        """Wait for the client to leave, however long it takes."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.has_left = True
+        self._work.cancel()
+
+
+async def read_body(receive: Receive, limit_bytes: int) -> bytes:
+    """Read a request's body.
+
+    Raises:
+        ClientLeft: It left before its request was whole.
+        BodyTooLarge: The body passes the limit.
+
+    """
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit_bytes:
+            raise BodyTooLarge(
+                f"The body is larger than {limit_bytes // (1024 * 1024)} MiB."
+            )
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def check_host(request: ASGIRequest) -> None:
+    """Refuse names that are not ours: a page elsewhere may have rebound one to us.
+
+    Raises:
+        InvalidRequest: The Host header is not among AILB_ALLOWED_HOSTS.
+
+    """
+    if request.path in PROBES:
+        return  # orchestrators ask by address
+    try:
+        request.get_host()
+    except DisallowedHost as error:
+        raise InvalidRequest(
+            "This Host is not served. The operator allows names with AILB_ALLOWED_HOSTS.",
+            code="host_not_allowed",
+        ) from error
+
+
+PROBES = frozenset({"/livez", "/readyz", "/healthz"})
+
+
+async def send_response(response: HttpResponseBase, send: Send) -> None:
+    """Send a whole answer, or a stream as it comes."""
+    headers = [
+        (name.lower().encode("ascii"), value.encode("latin-1"))
+        for name, value in response.items()
+    ]
+    start: Message = {
+        "type": "http.response.start",
+        "status": response.status_code,
+        "headers": headers,
+    }
+    if isinstance(response, EventStream):
+        await send(start)
+        await send_events(response, send)
+        return
+    body = response.content  # type: ignore[attr-defined]  # views give nothing else
+    headers.append((b"content-length", str(len(body)).encode("ascii")))
+    await send(start)
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_events(response: EventStream, send: Send) -> None:
+    """Send events as they come, one write each, and a comment when none comes."""
+    pacer = Pacer(send)
+    try:
+        async with aclosing(response.events()) as events:
+            async for chunk in events:
+                await pacer.send(chunk)
+    finally:
+        await pacer.stop()
+    await send({"type": "http.response.body", "body": b""})
+
+
+class Pacer:
+    """Sends a stream's chunks, and a keep-alive comment after each silence.
+
+    Chunks are whole events, so a comment between two of them never breaks one.
+    """
+
+    def __init__(self, send: Send) -> None:
+        """Start the clock."""
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._sent_s = self._loop.time()
+        self._is_sending = False
+        self._timer = self._loop.call_later(KEEP_ALIVE_S, self._tick)
+        self._comment: asyncio.Task[None] | None = None
+
+    async def send(self, chunk: bytes) -> None:
+        """Send one chunk, after a comment that is on its way."""
+        if self._comment is not None:
+            await self._comment
+        self._is_sending = True
+        await self._send(
+            {"type": "http.response.body", "body": chunk, "more_body": True}
+        )
+        self._is_sending = False
+        self._sent_s = self._loop.time()
+
+    async def stop(self) -> None:
+        """Stop the clock."""
+        self._timer.cancel()
+        if self._comment is not None:
+            await self._comment
+
+    def _tick(self) -> None:
+        silent_s = self._loop.time() - self._sent_s
+        if silent_s >= KEEP_ALIVE_S and not self._is_sending:
+            self._comment = self._loop.create_task(self._send_comment())
+            silent_s = 0.0
+        self._timer = self._loop.call_later(KEEP_ALIVE_S - silent_s, self._tick)
+
+    async def _send_comment(self) -> None:
+        await self._send(
+            {"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True}
+        )
+        self._sent_s = self._loop.time()
+        self._comment = None
+
+
+async def say_goodbye(
+    request: ASGIRequest, response: HttpResponseBase | None, send: Send
+) -> None:
+    """End a stream that the server's stop cuts off with its one error event."""
+    is_draining = request.scope.get("state", {}).get("is_draining")
+    if (
+        is_draining is None
+        or not is_draining()
+        or not isinstance(response, EventStream)
+    ):
+        return
+    await send(
+        {
+            "type": "http.response.body",
+            "body": response.farewell(),
+            "more_body": True,
+        }
+    )
+    await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,128 @@
+"""Background work: one process at a time does it, by a lease in the database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from asgiref.sync import (
+    sync_to_async,  # noqa: TID251 - background work, not the request path
+)
+from django.conf import settings
+from django.db import IntegrityError, close_old_connections, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from gateway.discovery import refresh_ollama
+from gateway.heartbeat import forget_runs
+from gateway.models import Lease
+from gateway.snapshot_store import DATABASE_AWAY
+from gateway.upstream import Upstream
+
+logger = logging.getLogger(__name__)
+
+LEASE = "jobs"
+LEASE_S = 15.0  # a leader that is not heard of for this long is replaced
+TURN_S = 5.0  # between two looks at the lease and the clock
+DISCOVERY_INTERVAL_S = 60.0
+CLEANING_INTERVAL_S = 600.0
+
+
+def hold_lease(name: str, holder: str, *, now: datetime, duration_s: float) -> bool:
+    """Take or renew a lease; False while somebody else holds it."""
+    expires_at = now + timedelta(seconds=duration_s)
+    free = Q(holder=holder) | Q(expires_at__lt=now)
+    if Lease.objects.filter(free, name=name).update(
+        holder=holder, expires_at=expires_at
+    ):
+        return True
+    try:
+        with transaction.atomic():
+            Lease.objects.create(name=name, holder=holder, expires_at=expires_at)
+    except IntegrityError:
+        return False  # another process holds it, or has just taken it
+    return True
+
+
+def release_lease(name: str, holder: str) -> None:
+    """Give a lease back, so that another process need not wait until it runs out."""
+    Lease.objects.filter(name=name, holder=holder).delete()
+
+
+@dataclass(slots=True)
+class Job:
+    """Work that is done again and again; `due_s` is on the monotonic clock."""
+
+    name: str
+    work: Callable[[], Awaitable[None]]
+    interval_s: float
+    due_s: float = 0.0
+
+
+class JobRunner:
+    """Does the background work while it holds the lease."""
+
+    def __init__(self, *, holder: str) -> None:
+        """`holder` names this process in the lease."""
+        self._holder = holder
+        self._upstream = Upstream()
+        self._jobs = [
+            Job("discover models", self._discover, DISCOVERY_INTERVAL_S),
+            Job("forget old heartbeats", self._clean, CLEANING_INTERVAL_S),
+        ]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. A database that is away is waited for."""
+        try:
+            while not stop.is_set():
+                await self._turn()
+                try:
+                    async with asyncio.timeout(TURN_S):
+                        await stop.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            await self._upstream.aclose()
+            await self._give_back()
+
+    async def _turn(self) -> None:
+        try:
+            if not await sync_to_async(self._is_leader)():
+                return
+            for job in self._jobs:
+                if job.due_s <= time.monotonic():
+                    await self._do(job)
+        except DATABASE_AWAY as error:
+            logger.warning("jobs wait: database away", extra={"reason": str(error)})
+
+    async def _do(self, job: Job) -> None:
+        job.due_s = time.monotonic() + job.interval_s
+        try:
+            await job.work()
+        except DATABASE_AWAY:
+            raise
+        except Exception:  # a process edge: one job's fault must not stop the others
+            logger.exception("job failed", extra={"job": job.name})
+
+    def _is_leader(self) -> bool:
+        close_old_connections()
+        return hold_lease(LEASE, self._holder, now=timezone.now(), duration_s=LEASE_S)
+
+    async def _discover(self) -> None:
+        for refreshed in await refresh_ollama(self._upstream):
+            logger.debug("discovery", extra={"result": str(refreshed)})
+
+    async def _clean(self) -> None:
+        await sync_to_async(forget_runs)(
+            instance=settings.AILB_MODULE_ID, run=settings.AILB_RUN, now=timezone.now()
+        )
+
+    async def _give_back(self) -> None:
+        try:
+            await sync_to_async(release_lease)(LEASE, self._holder)
+        except DATABASE_AWAY:
+            return  # it runs out by itself

@@ -1,0 +1,63 @@
+"""Prometheus metrics of the data plane; docs/metrics.md lists them."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+LATENCY_BUCKETS = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600,
+)  # fmt: skip
+
+REQUESTS = Counter(
+    "ailb_requests_total",
+    "Requests answered, by the HTTP status the client saw (499: it left).",
+    ["operation", "model", "provider", "status"],
+)
+REQUEST_FAILURES = Counter(
+    "ailb_request_failures_total",
+    "Requests that failed, by whose fault it was and our error code.",
+    ["operation", "model", "provider", "domain", "code"],
+)
+REQUEST_DURATION = Histogram(
+    "ailb_request_duration_seconds",
+    "Time from the request's arrival to the last byte of its answer.",
+    ["operation", "model", "provider"],
+    buckets=LATENCY_BUCKETS,
+)
+TIME_TO_FIRST_TOKEN = Histogram(
+    "ailb_time_to_first_token_seconds",
+    "Streams: time from the request's arrival to the first content.",
+    ["model", "provider"],
+    buckets=LATENCY_BUCKETS,
+)
+ATTEMPTS = Counter(
+    "ailb_attempts_total",
+    "Attempts at deployments, by what went wrong (none: nothing).",
+    ["provider", "upstream_model", "fault"],
+)
+TOKENS = Counter(
+    "ailb_tokens_total",
+    "Tokens used, in disjoint kinds, but reasoning, which is a part of output.",
+    ["model", "provider", "kind"],
+)
+ACTIVE_CONNECTIONS = Gauge(
+    "ailb_active_connections",
+    "Requests to the data plane that are being answered now.",
+    multiprocess_mode="livesum",
+)
+UPSTREAM_IN_FLIGHT = Gauge(
+    "ailb_upstream_in_flight",
+    "Attempts in flight, by provider.",
+    ["provider"],
+    multiprocess_mode="livesum",
+)
+CONFIG_REVISION = Gauge(
+    "ailb_config_revision",
+    "Revision of the configuration that serves; the lowest of all workers.",
+    multiprocess_mode="livemin",
+)
+CONFIG_REFUSED = Gauge(
+    "ailb_config_refused",
+    "1 while a newer configuration is refused and the previous one serves.",
+    multiprocess_mode="livemax",
+)

@@ -1,0 +1,515 @@
+"""What operators configure: providers, models, deployments and routing strategies."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from typing_extensions import override
+
+from gateway.dialects import registry
+from gateway.fields import CollectionField, EncryptedTextField
+from gateway.kinds import Algorithm, Source
+from gateway.models.validators import (
+    validate_base_url,
+    validate_capabilities,
+    validate_headers,
+    validate_name,
+    validate_names,
+    validate_object,
+    validate_proxy_url,
+)
+
+MAX_WEIGHT = 1000
+MAX_TIMEOUT_S = 3600
+
+
+def kind_choices() -> list[tuple[str, str]]:
+    """Offer every kind that has a dialect."""
+    return [(kind, kind) for kind in registry.kinds()]
+
+
+def in_range(name: str, low: float, high: float) -> Q:
+    """Build the condition of a check constraint: low <= field <= high."""
+    return Q(**{f"{name}__gte": low, f"{name}__lte": high})
+
+
+def seconds(label: str, default: float, help_text: str) -> models.FloatField[Any, Any]:
+    """Make a field for a timeout in seconds."""
+    return models.FloatField(
+        f"{label} (s)",
+        default=default,
+        validators=[MinValueValidator(0.1), MaxValueValidator(MAX_TIMEOUT_S)],
+        help_text=help_text,
+    )
+
+
+def optional_seconds(label: str, help_text: str) -> models.FloatField[Any, Any]:
+    """Make a field for a timeout that may be left to the provider."""
+    return models.FloatField(
+        f"{label} (s)",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.1), MaxValueValidator(MAX_TIMEOUT_S)],
+        help_text=f"{help_text} Empty: the provider's.",
+    )
+
+
+def price(label: str, help_text: str) -> models.DecimalField[Any, Any]:
+    """Make a field for a price in USD per million tokens; empty means unknown."""
+    return models.DecimalField(
+        f"{label} price (USD/Mtok)",
+        max_digits=14,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=f"{help_text}, in USD per million tokens. Empty: unknown.",
+    )
+
+
+def source() -> models.CharField[Any, Any]:
+    """Make the field that says who owns a row."""
+    return models.CharField(
+        max_length=16,
+        choices=[(item.value, item.value) for item in Source],
+        default=Source.OPERATOR,
+        editable=False,
+        help_text="Who owns this row: an operator, the environment, discovery or the "
+        "simulator.",
+    )
+
+
+class Row(models.Model):
+    """What every configuration row has."""
+
+    enabled = models.BooleanField(default=True, help_text="Whether it may serve.")
+    source = source()
+    enabled_when_withdrawn = models.BooleanField(
+        null=True,
+        default=None,
+        editable=False,
+        help_text="Set while what this row came from is gone: whether it was enabled "
+        "before. Empty: not withdrawn.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Say whether the variable or upstream model behind this row is gone.
+
+        A withdrawn row was disabled for that reason, not by an operator, and comes back
+        as it was.
+        """
+        return self.enabled_when_withdrawn is not None
+
+
+class Provider(Row):
+    """A vendor's endpoint: kind, address and credential."""
+
+    name = models.CharField(
+        max_length=100,
+        unique=True,
+        validators=[validate_name],
+        help_text="Shown in headers, metrics and logs.",
+    )
+    kind = models.CharField(
+        max_length=40,
+        choices=kind_choices,
+        help_text="Which wire format it speaks.",
+    )
+    base_url = models.CharField(
+        "base URL",
+        max_length=500,
+        validators=[validate_base_url],
+        help_text="OpenAI and compatible: with /v1. Anthropic and Ollama: without.",
+    )
+    credential = EncryptedTextField(
+        blank=True,
+        default="",
+        help_text="The vendor's API key. Stored encrypted, never shown again.",
+    )
+    extra_headers = CollectionField(
+        default=dict,
+        blank=True,
+        validators=[validate_headers],
+        help_text='Sent with every request, as {"name": "value"}. Not for secrets: '
+        "they are stored in clear.",
+    )
+    connect_timeout_s = seconds("connect timeout", 5, "Seconds for DNS, TCP and TLS.")
+    first_byte_timeout_s = seconds(
+        "first byte timeout", 60, "Seconds until a stream's first content."
+    )
+    response_timeout_s = seconds(
+        "response timeout", 120, "Seconds for one whole answer that is not streamed."
+    )
+    idle_timeout_s = seconds(
+        "idle timeout", 60, "Seconds between two reads of a stream."
+    )
+    egress_proxy = models.CharField(
+        max_length=500,
+        blank=True,
+        default="",
+        validators=[validate_proxy_url],
+        help_text="http://host:port through which this provider is reached. Empty: "
+        "directly, whatever the environment says.",
+    )
+    ca_file = models.CharField(
+        "CA file",
+        max_length=500,
+        blank=True,
+        default="",
+        help_text="PEM file of the authorities to trust instead of the system's.",
+    )
+    max_concurrency = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Requests in flight at once, in each worker. Empty: no cap.",
+    )
+    priority = models.IntegerField(
+        default=0, help_text="Lower is tried first; deployments may override it."
+    )
+    weight = models.PositiveIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_WEIGHT)],
+        help_text="1 to 1000; multiplied with the deployment's weight.",
+    )
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(condition=~Q(name=""), name="provider_name_given"),
+            models.CheckConstraint(condition=~Q(kind=""), name="provider_kind_given"),
+            models.CheckConstraint(
+                condition=Q(base_url__startswith="http://")
+                | Q(base_url__startswith="https://"),
+                name="provider_base_url_is_http",
+            ),
+            models.CheckConstraint(
+                condition=in_range("weight", 1, MAX_WEIGHT),
+                name="provider_weight_1_to_1000",
+            ),
+            models.CheckConstraint(
+                condition=Q(max_concurrency__isnull=True) | Q(max_concurrency__gte=1),
+                name="provider_max_concurrency_positive",
+            ),
+            *(
+                models.CheckConstraint(
+                    condition=Q(**{f"{name}__gt": 0, f"{name}__lte": MAX_TIMEOUT_S}),
+                    name=f"provider_{name}_range",
+                )
+                for name in (
+                    "connect_timeout_s",
+                    "first_byte_timeout_s",
+                    "response_timeout_s",
+                    "idle_timeout_s",
+                )
+            ),
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return self.name
+
+
+class RoutingStrategy(models.Model):
+    """An algorithm with its parameters."""
+
+    name = models.CharField(
+        max_length=100,
+        unique=True,
+        validators=[validate_name],
+        help_text="What models and ROUTING_STRATEGY refer to.",
+    )
+    algorithm = models.CharField(
+        max_length=32,
+        choices=[(item.value, item.value) for item in Algorithm],
+        help_text="How the eligible deployments are ordered.",
+    )
+    max_attempts = models.PositiveSmallIntegerField(
+        default=3,
+        validators=[MinValueValidator(1), MaxValueValidator(10)],
+        help_text="Attempts in total, on distinct deployments first. 1 to 10.",
+    )
+    request_deadline_s = seconds(
+        "request deadline", 600, "Seconds for all attempts together."
+    )
+    stream_deadline_s = models.FloatField(
+        "stream deadline (s)",
+        default=1800,
+        validators=[MinValueValidator(1), MaxValueValidator(86_400)],
+        help_text="Seconds a stream may last in all.",
+    )
+    latency_decay_s = models.FloatField(
+        "latency decay (s)",
+        default=60,
+        validators=[MinValueValidator(1), MaxValueValidator(3600)],
+        help_text="Time constant of the latency averages, in seconds.",
+    )
+    breaker_failures = models.PositiveSmallIntegerField(
+        default=5,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="Failures in a row that open the breaker.",
+    )
+    breaker_failure_rate = models.FloatField(
+        default=0.5,
+        validators=[MinValueValidator(0.01), MaxValueValidator(1)],
+        help_text="Share of failures in the window that opens the breaker. 0 to 1.",
+    )
+    breaker_minimum_requests = models.PositiveSmallIntegerField(
+        default=10,
+        validators=[MinValueValidator(1)],
+        help_text="Requests in the window before the share counts.",
+    )
+    breaker_window_s = models.FloatField(
+        "breaker window (s)",
+        default=30,
+        validators=[MinValueValidator(1), MaxValueValidator(3600)],
+        help_text="Length of the window in seconds.",
+    )
+    breaker_open_s = models.FloatField(
+        "breaker open (s)",
+        default=5,
+        validators=[MinValueValidator(0.1), MaxValueValidator(3600)],
+        help_text="Seconds it stays open the first time; doubles with every trip.",
+    )
+    breaker_max_open_s = models.FloatField(
+        "breaker max open (s)",
+        default=60,
+        validators=[MinValueValidator(0.1), MaxValueValidator(3600)],
+        help_text="Seconds it stays open at the most.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name_plural = "routing strategies"
+        constraints = [
+            models.CheckConstraint(condition=~Q(name=""), name="strategy_name_given"),
+            models.CheckConstraint(
+                condition=Q(algorithm__in=[item.value for item in Algorithm]),
+                name="strategy_algorithm_known",
+            ),
+            models.CheckConstraint(
+                condition=in_range("max_attempts", 1, 10),
+                name="strategy_attempts_1_to_10",
+            ),
+            models.CheckConstraint(
+                condition=Q(request_deadline_s__gt=0, stream_deadline_s__gt=0),
+                name="strategy_deadlines_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(latency_decay_s__gt=0), name="strategy_decay_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    breaker_failures__gte=1,
+                    breaker_failure_rate__gt=0,
+                    breaker_failure_rate__lte=1,
+                    breaker_minimum_requests__gte=1,
+                    breaker_window_s__gt=0,
+                    breaker_open_s__gt=0,
+                    breaker_max_open_s__gte=F("breaker_open_s"),
+                ),
+                name="strategy_breaker_in_range",
+            ),
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return self.name
+
+    @override
+    def clean(self) -> None:
+        """Name the field where the constraint names only itself."""
+        super().clean()
+        # A form leaves None where a field of its own was at fault.
+        shortest: float | None = self.breaker_open_s
+        longest: float | None = self.breaker_max_open_s
+        if shortest is not None and longest is not None and longest < shortest:
+            raise ValidationError(
+                {"breaker_max_open_s": "Must be at least as long as the first time."}
+            )
+
+
+class Model(Row):
+    """What clients ask for by name."""
+
+    name = models.CharField(
+        max_length=200,
+        unique=True,
+        validators=[validate_name],
+        help_text="The model name that clients send.",
+    )
+    strategy = models.ForeignKey(
+        RoutingStrategy,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        help_text="How its deployments are chosen. Empty: the default strategy.",
+    )
+    fallbacks = CollectionField(
+        default=list,
+        blank=True,
+        validators=[validate_names],
+        help_text='Models tried in this order when no deployment is left: ["name"].',
+    )
+    environment_fallbacks = CollectionField(
+        default=list,
+        blank=True,
+        editable=False,
+        help_text="What AILB_FALLBACKS last set; different fallbacks are an operator's.",
+    )
+    defaults = CollectionField(
+        default=dict,
+        blank=True,
+        validators=[validate_object],
+        help_text="Request fields to set when the client did not, such as "
+        '{"temperature": 0.2}.',
+    )
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(condition=~Q(name=""), name="model_name_given")
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return self.name
+
+
+class Deployment(Row):
+    """One upstream model at one provider."""
+
+    model = models.ForeignKey(
+        Model,
+        on_delete=models.CASCADE,
+        related_name="deployments",
+        help_text="The model that clients ask for.",
+    )
+    provider = models.ForeignKey(
+        Provider,
+        on_delete=models.CASCADE,
+        related_name="deployments",
+        help_text="Who serves it.",
+    )
+    upstream_model = models.CharField(
+        max_length=200,
+        validators=[validate_name],
+        help_text="The model's name at the provider.",
+    )
+    input_price_per_mtok_usd = price("input", "Input tokens")
+    output_price_per_mtok_usd = price("output", "Output tokens")
+    cache_read_price_per_mtok_usd = price(
+        "cache read", "Tokens read from the vendor's cache"
+    )
+    cache_write_price_per_mtok_usd = price(
+        "cache write", "Tokens written to the vendor's cache"
+    )
+    context_window = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Tokens of prompt and answer together. Empty: unknown.",
+    )
+    capabilities = CollectionField(
+        default=dict,
+        blank=True,
+        validators=[validate_capabilities],
+        help_text='What it can do, such as {"tools": true, "images": false}. What is '
+        "not named is unknown and may be tried.",
+    )
+    options = CollectionField(
+        default=dict,
+        blank=True,
+        validators=[validate_object],
+        help_text='Vendor options sent with each request, such as {"num_ctx": 8192} '
+        "for Ollama.",
+    )
+    connect_timeout_s = optional_seconds(
+        "connect timeout", "Seconds for DNS, TCP and TLS."
+    )
+    first_byte_timeout_s = optional_seconds(
+        "first byte timeout", "Seconds until a stream's first content."
+    )
+    response_timeout_s = optional_seconds(
+        "response timeout", "Seconds for one whole answer."
+    )
+    idle_timeout_s = optional_seconds(
+        "idle timeout", "Seconds between two reads of a stream."
+    )
+    weight = models.PositiveIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_WEIGHT)],
+        help_text="1 to 1000; its share is multiplied with the provider's weight.",
+    )
+    priority = models.IntegerField(
+        null=True,
+        blank=True,
+        help_text="Lower is tried first. Empty: the provider's.",
+    )
+    version = models.CharField(
+        max_length=64,
+        default="v1",
+        validators=[validate_name],
+        help_text="Label for blue/green and canary releases.",
+    )
+
+    class Meta:
+        ordering = ["model__name", "provider__name", "upstream_model", "version"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["model", "provider", "upstream_model", "version"],
+                name="deployment_unique",
+            ),
+            models.CheckConstraint(
+                condition=~Q(upstream_model=""), name="deployment_upstream_model_given"
+            ),
+            models.CheckConstraint(
+                condition=~Q(version=""), name="deployment_version_given"
+            ),
+            models.CheckConstraint(
+                condition=in_range("weight", 1, MAX_WEIGHT),
+                name="deployment_weight_1_to_1000",
+            ),
+            models.CheckConstraint(
+                condition=Q(context_window__isnull=True) | Q(context_window__gte=1),
+                name="deployment_context_window_positive",
+            ),
+            *(
+                models.CheckConstraint(
+                    condition=Q(**{f"{name}__isnull": True})
+                    | Q(**{f"{name}__gt": 0, f"{name}__lte": MAX_TIMEOUT_S}),
+                    name=f"deployment_{name}_range",
+                )
+                for name in (
+                    "connect_timeout_s",
+                    "first_byte_timeout_s",
+                    "response_timeout_s",
+                    "idle_timeout_s",
+                )
+            ),
+            *(
+                models.CheckConstraint(
+                    condition=Q(**{f"{name}_price_per_mtok_usd__isnull": True})
+                    | Q(**{f"{name}_price_per_mtok_usd__gte": 0}),
+                    name=f"deployment_{name}_price_not_negative",
+                )
+                for name in ("input", "output", "cache_read", "cache_write")
+            ),
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.model} at {self.provider} as {self.upstream_model}"

@@ -1,0 +1,227 @@
+"""Writes of configuration rows that more than one caller makes: atomic, only differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.db import connection, transaction
+
+from gateway.dialects.record import UpstreamModel
+from gateway.kinds import Source
+from gateway.models import Deployment, Model, Provider
+from gateway.models.validators import validate_name
+from gateway.snapshot_compiler import AUTO, LATEST
+
+MAX_NAME_LENGTH = 200
+ADVISORY_LOCK = 0x61696C62  # "ailb"
+FALLBACKS_GRAMMAR = "model=fallback,fallback;model=fallback"
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a comparison of rows with their origin changed, as texts for people."""
+
+    made: tuple[str, ...] = ()
+    updated: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
+
+    def __add__(self, other: Changes) -> Changes:
+        """Join two lists of changes."""
+        return Changes(
+            self.made + other.made,
+            self.updated + other.updated,
+            self.disabled + other.disabled,
+        )
+
+    def __bool__(self) -> bool:
+        """Say whether anything changed."""
+        return bool(self.made or self.updated or self.disabled)
+
+
+@contextmanager
+def exclusive() -> Iterator[None]:
+    """Open a transaction that overlaps no other process's `exclusive`.
+
+    Replicas that start together would otherwise make the same rows. SQLite's
+    transactions exclude each other anyway.
+    """
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
+        yield
+
+
+def save_changes(row: Provider | Model | Deployment, **values: object) -> bool:
+    """Write what differs; a row without a difference is left alone."""
+    changed = [name for name, value in values.items() if getattr(row, name) != value]
+    for name in changed:
+        setattr(row, name, values[name])
+    if changed:
+        row.save(update_fields=[*changed, "updated_at"])
+    return bool(changed)
+
+
+def withdraw(row: Provider | Model | Deployment) -> bool:
+    """Disable a row whose origin is gone; an operator may enable it again."""
+    if row.is_withdrawn:
+        return False
+    return save_changes(row, enabled_when_withdrawn=row.enabled, enabled=False)
+
+
+def restore(row: Provider | Model | Deployment) -> bool:
+    """Bring back a withdrawn row: enabled only if it was, or an operator enabled it."""
+    if not row.is_withdrawn:
+        return False
+    enabled = row.enabled or bool(row.enabled_when_withdrawn)
+    return save_changes(row, enabled=enabled, enabled_when_withdrawn=None)
+
+
+def is_usable_name(name: str) -> bool:
+    """Say whether a row may bear the name that a provider gave."""
+    try:
+        validate_name(name)
+    except ValidationError:
+        return False
+    return 0 < len(name) <= MAX_NAME_LENGTH
+
+
+def model_row(name: str, source: Source) -> Model:
+    """Find or make the Model of a name; what the simulator made is taken over."""
+    row, _ = Model.objects.get_or_create(name=name, defaults={"source": source})
+    if row.source == Source.SIMULATOR:
+        save_changes(row, source=source)
+    return row
+
+
+def sync_deployments(
+    provider: Provider, listed: Iterable[UpstreamModel], *, source: Source
+) -> Changes:
+    """Make the deployments of a provider that belong to `source` equal to a list.
+
+    Missing ones are made (with their Model, where that is missing too), those no longer
+    listed withdrawn, returning ones restored. An operator's deployment of the same
+    model is left alone and nothing is made beside it. Operators keep what they
+    changed: capabilities and context window are only filled in where nothing is said.
+    """
+    wanted = {model.name: model for model in listed if is_usable_name(model.name)}
+    rows = list(provider.deployments.select_related("model"))
+    owned = {row.upstream_model: row for row in rows if row.source != Source.OPERATOR}
+    served = {
+        row.upstream_model for row in rows if row.upstream_model == row.model.name
+    }
+    changes = Changes()
+    for name, upstream_model in wanted.items():
+        if row := owned.get(name):
+            changes += refresh_deployment(row, upstream_model, source)
+        elif name not in served:
+            changes += make_deployment(provider, upstream_model, source)
+    for row in rows:
+        is_gone = row.source != Source.OPERATOR and row.upstream_model not in wanted
+        if is_gone and withdraw(row):
+            changes += Changes(disabled=(described(row.upstream_model, provider),))
+    return changes
+
+
+def refresh_deployment(
+    row: Deployment, upstream_model: UpstreamModel, source: Source
+) -> Changes:
+    """Bring one deployment of `sync_deployments` up to date."""
+    returned = restore(row)
+    changed = save_changes(
+        row,
+        source=source,
+        capabilities={**upstream_model.capabilities, **row.capabilities},
+        context_window=row.context_window or upstream_model.context_window,
+    )
+    if not (returned or changed):
+        return Changes()
+    return Changes(updated=(described(row.upstream_model, row.provider),))
+
+
+def make_deployment(
+    provider: Provider, upstream_model: UpstreamModel, source: Source
+) -> Changes:
+    """Make the deployment of a model, and its Model where that is missing."""
+    Deployment.objects.create(
+        model=model_row(upstream_model.name, source),
+        provider=provider,
+        upstream_model=upstream_model.name,
+        capabilities=dict(upstream_model.capabilities),
+        context_window=upstream_model.context_window,
+        source=source,
+    )
+    return Changes(made=(described(upstream_model.name, provider),))
+
+
+def described(model: str, provider: Provider) -> str:
+    """Name a deployment for people."""
+    return f"deployment {model} at {provider.name}"
+
+
+def parse_fallbacks(text: str) -> dict[str, tuple[str, ...]]:
+    """Read `gpt-4=claude-3-opus-20240229,llama3;...`: fallbacks in order, by model.
+
+    Raises:
+        ImproperlyConfigured: With one line that names the variable and the fault.
+
+    """
+    parsed: dict[str, tuple[str, ...]] = {}
+    for entry in filter(None, map(str.strip, text.split(";"))):
+        model, equals, rest = (part.strip() for part in entry.partition("="))
+        targets = tuple(name.strip() for name in rest.split(","))
+        if not equals or not all(map(is_usable_name, (model, *targets))):
+            raise bad_fallbacks(text, f"{entry!r} is not of that form")
+        if model in parsed:
+            raise bad_fallbacks(text, f"{model!r} is named twice")
+        if model in targets or len(set(targets)) != len(targets):
+            raise bad_fallbacks(text, f"{entry!r} repeats a name")
+        parsed[model] = targets
+    return parsed
+
+
+def bad_fallbacks(text: str, reason: str) -> ImproperlyConfigured:
+    """Make the one line that a bad AILB_FALLBACKS ends the start with."""
+    return ImproperlyConfigured(
+        f"AILB_FALLBACKS={text!r} is not valid: allowed is {FALLBACKS_GRAMMAR}; {reason}."
+    )
+
+
+def spelled(name: str, known: Iterable[str]) -> str | None:
+    """Find the row's spelling of a name: Ollama's `llama3` is its `llama3:latest`."""
+    names = set(known)
+    spellings = (name, name + LATEST, name.removesuffix(LATEST))
+    return next((spelling for spelling in spellings if spelling in names), None)
+
+
+def unknown_models(names: Iterable[str]) -> list[str]:
+    """Pick the names that no Model row bears; `auto` is always known."""
+    known = {AUTO, *Model.objects.values_list("name", flat=True)}
+    return [name for name in names if spelled(name, known) is None]
+
+
+def apply_fallbacks(wanted: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Set the fallbacks that AILB_FALLBACKS names; give a warning for each not set.
+
+    Refreshed at every start, and cleared when a model is no longer named, for as long
+    as no operator changed them. What an operator set or cleared stays.
+    """
+    if AUTO in wanted:  # it needs no row of its own but for this
+        model_row(AUTO, Source.ENVIRONMENT)
+    rows = list(Model.objects.all())
+    known = [row.name for row in rows]
+    by_row = {spelled(name, known): list(names) for name, names in wanted.items()}
+    warnings = []
+    for row in rows:
+        fallbacks = by_row.get(row.name, [])
+        if row.fallbacks in (row.environment_fallbacks, fallbacks):
+            save_changes(row, fallbacks=fallbacks, environment_fallbacks=fallbacks)
+        elif row.name in by_row:
+            warnings.append(
+                f"AILB_FALLBACKS is not applied to {row.name!r}: its fallbacks were "
+                "changed in the admin. Clear them there to have the variable's again."
+            )
+    return tuple(warnings)

@@ -1,0 +1,3 @@
+"""HTTP in and out: authenticate, parse, call the use case, render or stream."""
+
+from __future__ import annotations

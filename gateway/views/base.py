@@ -1,0 +1,174 @@
+"""The async DRF view that every route of the data plane is."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import Http404, HttpResponseBase
+from rest_framework.exceptions import APIException
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+from typing_extensions import override
+
+from gateway.auth import Principal
+from gateway.context import Context, new_request_id
+from gateway.errors import (
+    AilbError,
+    MethodNotAllowed,
+    NotFound,
+    UnsupportedMediaType,
+)
+from gateway.kinds import Operation
+from gateway.runtime import runtime
+from gateway.views.rendering import render_error
+
+logger = logging.getLogger(__name__)
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+
+class AlwaysJson(BaseContentNegotiation):
+    """Answers JSON whatever Accept says: SDKs ask for event streams, too."""
+
+    @override
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        """Never used: views parse the body themselves."""
+        return None
+
+    @override
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> Any:
+        """Take the only renderer."""
+        return renderers[0], renderers[0].media_type
+
+
+class Visitor:
+    """What authentication sees of a request."""
+
+    __slots__ = ("headers", "peer")
+
+    def __init__(self, scope: Mapping[str, Any]) -> None:
+        """Read the ASGI scope; of a repeated header the first counts."""
+        self.headers: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            self.headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+        client = scope.get("client")
+        self.peer: str | None = client[0] if client else None
+
+
+class GatewayView(APIView):
+    """A DRF view whose dispatch is a coroutine: no thread, no negotiation, our errors.
+
+    Handlers are coroutines that take the request and give a response, or raise an
+    `AilbError`. `principal` and `visitor` are set before they run.
+    """
+
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = ()
+    renderer_classes = (JSONRenderer,)
+    content_negotiation_class = AlwaysJson
+    view_is_async = True  # also where a view has no handler of its own
+    needs_key = True
+
+    asgi_request: ASGIRequest
+    principal: Principal
+    visitor: Visitor
+    request_id: str
+
+    @override
+    async def dispatch(  # type: ignore[override]  # DRF's is not a coroutine
+        self, request: ASGIRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """Authenticate, run the handler, and render what it raises."""
+        self.asgi_request = request
+        self.visitor = Visitor(request.scope)
+        self.request_id = request_id_of(self.visitor.headers)
+        self.context: Context | None = None
+        try:
+            response = await self._handle(request, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - the one hook that renders errors
+            response = render_error(as_ailb_error(error), self._context_headers())
+        response.headers["x-request-id"] = self.request_id
+        return response
+
+    async def _handle(
+        self, request: ASGIRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        await runtime.start()
+        self.request = self.initialize_request(request, *args, **kwargs)
+        if self.needs_key:
+            self.principal = runtime.door.authenticate(self.visitor)
+        handler = getattr(self, (request.method or "").lower(), None)
+        if handler is None or not inspect.iscoroutinefunction(handler):
+            raise MethodNotAllowed(
+                f"{request.method} is not allowed here; allowed: "
+                f"{', '.join(self.allowed_methods)}."
+            )
+        response: HttpResponseBase = await handler(self.request, *args, **kwargs)
+        return response
+
+    def open_context(self, operation: Operation) -> Context:
+        """Take the snapshot that this request is served by, once."""
+        self.context = Context(
+            request_id=self.request_id,
+            operation=operation,
+            principal=self.principal,
+            snapshot=runtime.snapshots.current,
+            dispatcher=runtime.dispatcher,
+        )
+        return self.context
+
+    def _context_headers(self) -> dict[str, str]:
+        return {} if self.context is None else self.context.headers()
+
+    def json_body(self) -> bytes:
+        """Give the body of a JSON request.
+
+        Raises:
+            UnsupportedMediaType: It is declared as something else, as a web page's
+                form would have to be.
+
+        """
+        media_type = self.visitor.headers.get("content-type", "").partition(";")[0]
+        if media_type.strip().lower() != "application/json":
+            raise UnsupportedMediaType(
+                "Send the body as Content-Type: application/json."
+            )
+        return self.asgi_request.body
+
+
+def request_id_of(headers: Mapping[str, str]) -> str:
+    """Keep the client's own request id if it is harmless, else make one."""
+    given = headers.get("x-request-id", "")
+    return given if REQUEST_ID.fullmatch(given) else new_request_id()
+
+
+def as_ailb_error(error: Exception) -> AilbError:
+    """Turn whatever was raised into an error that a client may see."""
+    match error:
+        case AilbError():
+            return error
+        case Http404():
+            return unknown_url()
+        case APIException() if error.status_code < 500:
+            known = AilbError(str(error.detail))
+            known.status, known.type = error.status_code, "invalid_request_error"
+            known.code = None
+            return known
+        case _:
+            logger.error("view failed", exc_info=error)
+            return AilbError("An error inside the gateway. It has been logged.")
+
+
+def unknown_url() -> NotFound:
+    """Make the error of a route that does not exist."""
+    return NotFound("This URL does not exist here. See /docs.", code="unknown_url")
