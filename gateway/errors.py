@@ -112,6 +112,11 @@ class MethodNotAllowed(ClientError):
     status = 405
     code = "method_not_allowed"
 
+    def __init__(self, message: str, *, allowed: str) -> None:
+        """Keep `allowed`: the methods of the route, as the header Allow lists them."""
+        super().__init__(message)
+        self.allowed = allowed
+
 
 class BodyTooLarge(ClientError):
     """The body is over the limit that the operator set."""
@@ -168,13 +173,22 @@ class UpstreamError(AilbError):
 class NoEligibleDeployment(AilbError):
     """No deployment may serve this request now; `retry_after_s` is the shortest wait."""
 
-    status = 503
-    code = "no_eligible_deployment"
     domain = FaultDomain.GATEWAY
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 503,
+        code: str | None = "no_eligible_deployment",
+        type: str = "server_error",  # noqa: A002 - the field of OpenAI's error object
+        retry_after_s: float | None = None,
+    ) -> None:
         """`retry_after_s` is None when waiting will not help."""
         super().__init__(message)
+        self.status = status
+        self.code = code
+        self.type = type
         self._retry_after_s = retry_after_s
 
     @property

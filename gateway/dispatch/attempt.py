@@ -70,7 +70,9 @@ class Attempt:
 
     def has_content(self) -> None:
         """Note that the first content has arrived."""
-        self.first_content_s = self._live.clock() - self._started_s
+        now_s = self._live.clock()
+        self.first_content_s = now_s - self._started_s
+        self._live.health.answering(self._flight, now_s)
 
     def succeeded(self, usage: Usage, *, streamed: bool) -> None:
         """End with a whole answer."""

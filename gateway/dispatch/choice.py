@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from gateway.dispatch.task import Task, Trace
 from gateway.errors import AilbError, InvalidRequest, NoEligibleDeployment
+from gateway.kinds import Fault
 from gateway.routing.eligibility import Reason, Selection
-from gateway.routing.failover import may_follow
+from gateway.routing.failover import RULES, may_follow
 from gateway.snapshot import Deployment, Model
 
 
@@ -33,8 +34,14 @@ def untried(deployments: Sequence[Deployment], trace: Trace) -> list[Deployment]
     return [d for d in left if may_follow(last.error, last.deployment, d)]
 
 
-def nothing_eligible(task: Task, selections: Sequence[Selection]) -> AilbError:
-    """Say why no attempt could be made: the request's fault, or a matter of time."""
+def nothing_eligible(
+    task: Task, selections: Sequence[Selection], faults: Set[Fault | None]
+) -> AilbError:
+    """Say why no attempt could be made: the request's fault, or a matter of time.
+
+    `faults` are what the deployments that might serve are waiting after. When that is one
+    and the same, the client sees what it saw when it happened.
+    """
     name = task.model.name
     reasons = {reason for s in selections for _, reason in s.excluded}
     if reasons == {Reason.INCAPABLE}:
@@ -51,7 +58,18 @@ def nothing_eligible(task: Task, selections: Sequence[Selection]) -> AilbError:
             code="context_length_exceeded",
         )
     waits = [s.retry_after_s for s in selections if s.retry_after_s is not None]
+    retry_after_s = min(waits, default=None)
+    cause = next(iter(faults)) if len(faults) == 1 else None
+    if cause is None:
+        return NoEligibleDeployment(
+            f"No deployment of model '{name}' can be tried now. Try again later.",
+            retry_after_s=retry_after_s,
+        )
+    rule = RULES[cause]
     return NoEligibleDeployment(
-        f"No deployment of model '{name}' can be tried now. Try again later.",
-        retry_after_s=min(waits, default=None),
+        rule.message,
+        status=rule.status,
+        code=rule.code,
+        type=rule.type,
+        retry_after_s=retry_after_s,
     )

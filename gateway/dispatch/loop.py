@@ -19,7 +19,7 @@ from gateway.dispatch.stream import OpenedStream, first_content
 from gateway.dispatch.task import Task, Trace
 from gateway.errors import UpstreamError
 from gateway.kinds import Fault
-from gateway.routing.eligibility import Selection, select
+from gateway.routing.eligibility import PASSING, Selection, select
 from gateway.routing.failover import (
     MINIMUM_ATTEMPT_S,
     AttemptRecord,
@@ -88,7 +88,16 @@ class Dispatcher:
         if trace.failures:
             last = trace.failures[-1].error
             raise final_error([f.error for f in trace.failures]) from last
-        raise nothing_eligible(task, selections)
+        raise nothing_eligible(task, selections, self._waiting_after(selections))
+
+    def _waiting_after(self, selections: Sequence[Selection]) -> set[Fault | None]:
+        now_s = self.live.clock()
+        return {
+            self.live.health.availability(deployment, now_s).fault
+            for selection in selections
+            for deployment, reason in selection.excluded
+            if reason in PASSING
+        }
 
     def _select(self, model: Model, task: Task) -> Selection:
         return select(

@@ -21,7 +21,7 @@ NOBODY: frozenset[int] = frozenset()
 
 
 class Reason(StrEnum):
-    """Why a deployment may not serve a request; the last four pass with time."""
+    """Why a deployment may not serve a request; those in PASSING pass with time."""
 
     NOT_ALLOWED = "not_allowed"
     INCAPABLE = "incapable"
@@ -30,6 +30,9 @@ class Reason(StrEnum):
     COOLING = "cooling"
     OPEN = "open"
     SATURATED = "saturated"
+
+
+PASSING = frozenset({Reason.COOLING, Reason.OPEN, Reason.SATURATED})
 
 
 @dataclass(frozen=True, slots=True)

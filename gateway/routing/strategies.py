@@ -61,9 +61,12 @@ def order(
         strategy, needs, health, rotations, draw, now_s, selection.half_open
     )
     groups = _by_priority(candidates)
-    ordered = _arrange(groups[0], situation, is_pick=True)
-    for group in groups[1:]:
-        ordered += _arrange(group, situation, is_pick=False)
+    ordered: list[Deployment] = []
+    for position, group in enumerate(groups):
+        is_alone = len(group) == 1
+        ordered += (
+            group if is_alone else _arrange(group, situation, is_pick=position == 0)
+        )
     return _providers_in_turn(ordered)
 
 
@@ -93,20 +96,21 @@ def _by_priority(candidates: Sequence[Deployment]) -> list[list[Deployment]]:
 def _arrange(
     group: list[Deployment], situation: Situation, *, is_pick: bool
 ) -> list[Deployment]:
-    if len(group) == 1:
-        return group
     algorithm = situation.strategy.algorithm
     match algorithm:
         case Algorithm.ROUND_ROBIN:
             rotations = situation.rotations
-            return rotations.pick(group) if is_pick else rotations.peek(group)
+            turn = rotations.pick if is_pick else rotations.peek
+            return turn(group)
         case Algorithm.LOAD_BALANCED:
             return _load_balanced(group, situation)
         case Algorithm.LATENCY_OPTIMIZED:
             return _latency_optimized(group, situation)
         case Algorithm.COST_OPTIMIZED:
             return _cost_optimized(group, situation)
-        case Algorithm.FAILOVER | Algorithm.RANDOM:
+        case Algorithm.FAILOVER:
+            return _strict(group)
+        case Algorithm.RANDOM:
             return _weighted_random(group, situation.draw)
         case _:
             assert_never(algorithm)
@@ -186,6 +190,11 @@ def _is_held_back(deployment: Deployment, situation: Situation) -> bool:
         return False
     waiting_s = situation.health.probe_waiting_s(deployment, situation.now_s)
     return waiting_s < situation.strategy.breaker.open_s
+
+
+def _strict(group: list[Deployment]) -> list[Deployment]:
+    """Order equals by weight, heaviest first, then oldest first: always the same."""
+    return sorted(group, key=lambda deployment: (-deployment.weight, deployment.id))
 
 
 def _weighted_random(

@@ -109,12 +109,21 @@ class GatewayView(APIView):
             self.principal = runtime.door.authenticate(self.visitor)
         handler = getattr(self, (request.method or "").lower(), None)
         if handler is None or not inspect.iscoroutinefunction(handler):
+            allowed = ", ".join(self._routed_methods())
             raise MethodNotAllowed(
-                f"{request.method} is not allowed here; allowed: "
-                f"{', '.join(self.allowed_methods)}."
+                f"{request.method} is not allowed here; allowed: {allowed}.",
+                allowed=allowed,
             )
         response: HttpResponseBase = await handler(self.request, *args, **kwargs)
         return response
+
+    def _routed_methods(self) -> list[str]:
+        """List the methods that this view has: DRF's own answer to OPTIONS is no route."""
+        return [
+            name.upper()
+            for name in self.http_method_names
+            if inspect.iscoroutinefunction(getattr(self, name, None))
+        ]
 
     def open_context(self, operation: Operation) -> Context:
         """Take the snapshot that this request is served by, once."""

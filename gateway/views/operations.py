@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import os
 import time
@@ -25,6 +26,7 @@ from gateway.views.base import GatewayView
 from gateway.views.rendering import render
 
 FEATURE_OFF = "off"
+DATABASE_DEADLINE_S = 2.0  # after which this worker speaks for itself alone
 
 
 class LiveView(GatewayView):
@@ -130,9 +132,10 @@ class RoutingStatsView(GatewayView):
     async def get(self, request: Request) -> HttpResponseBase:
         """Give each provider's figures, summed over all workers."""
         try:
-            others = await runtime.in_database(
-                lambda: reports.other_reports(worker=runtime.pulse.worker)
-            )
+            async with asyncio.timeout(DATABASE_DEADLINE_S):
+                others = await runtime.in_database(
+                    lambda: reports.other_reports(worker=runtime.pulse.worker)
+                )
             is_complete = True
         except DATABASE_AWAY:
             others, is_complete = [], False

@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 
 from gateway.chat import ChatStream
-from gateway.errors import AilbError, AllAttemptsFailed
+from gateway.errors import AilbError, AllAttemptsFailed, MethodNotAllowed
 
 JSON = "application/json"
 MAX_RETRY_AFTER_S = 60  # official SDKs give up when they are told to wait much longer
@@ -53,6 +53,8 @@ def render_error(
     if isinstance(error, AllAttemptsFailed):
         # The alternatives are exhausted: an SDK's own retries would only multiply.
         ours["x-should-retry"] = "false"
+    if isinstance(error, MethodNotAllowed):
+        ours["allow"] = error.allowed
     return render(
         error_body(error), status=error.status, headers={**(headers or {}), **ours}
     )

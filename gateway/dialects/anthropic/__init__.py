@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.dialects.anthropic import request as chat_request, response
-from gateway.dialects.anthropic.faults import read_error, unsupported
+from gateway.dialects.anthropic.faults import read_error
 from gateway.dialects.anthropic.stream import AnthropicDecoder
 from gateway.dialects.base import Built, ChatDecoder
+from gateway.dialects.faults import unsupported
 from gateway.dialects.record import (
     ChatRequest,
     ChatResponse,

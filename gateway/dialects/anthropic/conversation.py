@@ -10,9 +10,9 @@ from itertools import groupby
 
 import orjson
 
-from gateway.dialects.anthropic.faults import unsupported
 from gateway.dialects.anthropic.media import content_blocks, text_blocks
 from gateway.dialects.anthropic.tools import tool_name
+from gateway.dialects.faults import unsupported
 from gateway.dialects.record import Message, Role, Text, ToolCall
 from gateway.snapshot import Capabilities
 

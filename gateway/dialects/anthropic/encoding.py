@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from gateway.dialects.anthropic.faults import rejected
+from gateway.dialects.faults import rejected
 
 
 def encode(value: object) -> bytes:

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 
 import orjson
 
+from gateway.dialects.faults import MAX_MESSAGE_CHARS, fault_of_status
 from gateway.errors import UpstreamError
 from gateway.kinds import Fault
-
-MAX_MESSAGE_CHARS = 300
-"""How much of the vendor's text is kept."""
 
 # Types that say more than the status they come with.
 _BY_TYPE: Mapping[str, Fault] = {
@@ -32,21 +30,6 @@ _BY_DETAIL: Mapping[str, Fault] = {
     "organization_on_hold": Fault.CREDENTIAL_REJECTED,
 }
 
-_BY_STATUS: Mapping[int, Fault] = {
-    401: Fault.CREDENTIAL_REJECTED,
-    402: Fault.QUOTA_EXHAUSTED,
-    403: Fault.CREDENTIAL_REJECTED,
-    404: Fault.MODEL_MISSING,
-    408: Fault.CONFLICT,
-    409: Fault.CONFLICT,
-    425: Fault.CONFLICT,
-    429: Fault.RATE_LIMITED,
-    502: Fault.UNAVAILABLE,
-    503: Fault.UNAVAILABLE,
-    504: Fault.UNAVAILABLE,
-    529: Fault.UNAVAILABLE,
-}
-
 # In a stream the status was 200 and only the type speaks.
 _IN_STREAM: Mapping[str, Fault] = {
     **_BY_TYPE,
@@ -63,23 +46,6 @@ _CONTEXT_LENGTH = re.compile(
     r"|input length and `max_tokens` exceed context limit",
     re.IGNORECASE,
 )
-
-
-def unsupported(param: str, message: str) -> UpstreamError:
-    """Make the error for what cannot be expressed here and must not be dropped."""
-    return UpstreamError(Fault.UNSUPPORTED_PARAMETER, message, param=param)
-
-
-def rejected(param: str, message: str) -> UpstreamError:
-    """Make the error for a request that no deployment of this kind could be sent."""
-    return UpstreamError(Fault.REJECTED, message, param=param)
-
-
-def invalid_response(what: str) -> UpstreamError:
-    """Make the error for an answer that is not as documented; `what` says where."""
-    return UpstreamError(
-        Fault.INVALID_RESPONSE, f"The provider's answer is not readable: {what}."
-    )
 
 
 def read_error(status: int, data: bytes, retry_after_s: float | None) -> UpstreamError:
@@ -119,13 +85,10 @@ def _fault(status: int, kind: str | None, message: str, detail: str) -> Fault:
         return Fault.INVALID_RESPONSE
     if (named := _BY_DETAIL.get(detail) or _BY_TYPE.get(kind or "")) is not None:
         return named
-    if (fault := _BY_STATUS.get(status)) is not None:
-        return fault
-    if status >= 500:
-        return Fault.SERVER_ERROR
-    if status == 400 and _CONTEXT_LENGTH.match(message):
+    fault = fault_of_status(status)
+    if fault is Fault.REJECTED and _CONTEXT_LENGTH.match(message):
         return Fault.CONTEXT_LENGTH
-    return Fault.REJECTED
+    return fault
 
 
 def _error_object(data: bytes) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 
-from gateway.dialects.anthropic.faults import unsupported
+from gateway.dialects.faults import unsupported
 from gateway.dialects.record import Audio, File, Image, Part, Text
 from gateway.snapshot import Capabilities
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from gateway.dialects.anthropic.conversation import Conversation, read_conversation
 from gateway.dialects.anthropic.encoding import encode
-from gateway.dialects.anthropic.faults import unsupported
 from gateway.dialects.anthropic.schema import narrowed
 from gateway.dialects.anthropic.thinking import Thinking, plan_thinking
 from gateway.dialects.anthropic.tools import (
@@ -20,6 +19,7 @@ from gateway.dialects.anthropic.tools import (
     tool_name,
 )
 from gateway.dialects.base import Built
+from gateway.dialects.faults import unsupported
 from gateway.dialects.record import ChatRequest, Role, ToolMode
 from gateway.snapshot import Capabilities, Deployment
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import orjson
 
-from gateway.dialects.anthropic.faults import invalid_response
 from gateway.dialects.base import Built
+from gateway.dialects.faults import invalid_response
 from gateway.dialects.record import ChatResponse, ToolCall, UpstreamModel, Usage
 from gateway.kinds import FinishReason
 

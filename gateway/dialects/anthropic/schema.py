@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.dialects.anthropic.encoding import encode
-from gateway.dialects.anthropic.faults import rejected
+from gateway.dialects.faults import rejected
 
 MAX_DEPTH = 64
 """Deeper schemas are refused; OpenAI's own limit is 10 levels of objects."""

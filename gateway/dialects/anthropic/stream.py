@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from gateway.dialects.anthropic.faults import invalid_response, read_stream_error
+from gateway.dialects.anthropic.faults import read_stream_error
 from gateway.dialects.anthropic.response import (
     Fields,
     as_fields,
@@ -22,6 +22,7 @@ from gateway.dialects.anthropic.response import (
     text_of,
 )
 from gateway.dialects.base import Built
+from gateway.dialects.faults import invalid_response
 from gateway.dialects.record import (
     Finished,
     Ping,

@@ -6,8 +6,8 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-from gateway.dialects.anthropic.faults import unsupported
 from gateway.dialects.anthropic.schema import narrowed
+from gateway.dialects.faults import unsupported
 from gateway.dialects.record import ChatRequest, JsonFormat, Tool, ToolMode
 from gateway.snapshot import Capabilities
 

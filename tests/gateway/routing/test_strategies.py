@@ -298,11 +298,16 @@ def test_cost_optimized_holds_a_half_open_deployment_back_for_a_while():
     assert at(11.0, cheap, dear) == [2, 1]
 
 
-@pytest.mark.parametrize("algorithm", [Algorithm.RANDOM, Algorithm.FAILOVER])
-def test_the_draw_follows_the_weights(algorithm):
+def test_failover_among_equals_is_always_the_heaviest_then_the_oldest():
+    rows = [deployment(3), deployment(1), deployment(2, weight=5)]
+    orders = {tuple(arrange(Algorithm.FAILOVER, *rows)) for _ in range(20)}
+    assert orders == {(2, 1, 3)}
+
+
+def test_the_draw_follows_the_weights():
     rows = [deployment(1, weight=3), deployment(2, weight=1)]
     firsts = [
-        arrange(algorithm, *rows, draw=scripted([point]))[0]
+        arrange(Algorithm.RANDOM, *rows, draw=scripted([point]))[0]
         for point in (0.0, 0.74, 0.75, 0.999)
     ]
     assert firsts == [1, 1, 2, 2]
