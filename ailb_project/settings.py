@@ -108,7 +108,10 @@ else:
     # A kept connection (CONN_MAX_AGE) leaks one per thread under ASGI; a pool does not.
     DATABASES["default"] |= {
         "CONN_MAX_AGE": 0,
-        "OPTIONS": {"pool": {"min_size": 1, "max_size": 10, "timeout": 10}},
+        "OPTIONS": {
+            **DATABASES["default"].get("OPTIONS", {}),
+            "pool": {"min_size": 1, "max_size": 10, "timeout": 3},
+        },
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -212,6 +215,13 @@ UNFOLD = {
     "SITE_SUBHEADER": "AI load balancer",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: f"{STATIC_URL}gateway/favicon.svg",
+        }
+    ],
 }
 
 # Logs: one JSON object a line on standard error

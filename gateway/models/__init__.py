@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.models.configuration import Deployment, Model, Provider, RoutingStrategy
+from gateway.models.configuration import Deployment, Model, Provider
 from gateway.models.state import ConfigRevision, Heartbeat, Lease
+from gateway.models.strategy import RoutingStrategy
 
 __all__ = [
     "ConfigRevision",

@@ -1,0 +1,3 @@
+"""Database migrations of the gateway."""
+
+from __future__ import annotations

@@ -1,0 +1,85 @@
+"""What every test stands on: a data directory of its own, and real gateways to ask."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from pytest_django.plugin import DjangoDbBlocker
+
+from gateway.simulator import Behaviour
+from tests.api.gateway_process import Gateway, make_template, running_gateway
+from tests.api.scenes import ANSWER, LETTERS, Stage, Upstreams
+from tests.upstreams.simulators import running_simulator
+
+
+def pytest_unconfigure() -> None:
+    """Remove the data directory that `tests.settings` made."""
+    if settings.AILB_DATA_DIR.name.startswith("ailb-tests-"):
+        shutil.rmtree(settings.AILB_DATA_DIR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def database_template(
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+) -> Path:
+    """A migrated SQLite file to copy; made once.
+
+    After pytest-django's own databases, which would else include ours.
+    """
+    path = tmp_path_factory.mktemp("template") / "ailb.sqlite3"
+    with django_db_blocker.unblock():
+        make_template(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def start_gateway(
+    database_template: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[Callable[..., Gateway]]:
+    """Start gateways that live until the module ends; see `running_gateway`."""
+    with ExitStack() as stack, django_db_blocker.unblock():
+
+        def start(*, workers: int = 1, **environment: str) -> Gateway:
+            return stack.enter_context(
+                running_gateway(
+                    tmp_path_factory.mktemp("gateway"),
+                    template=database_template,
+                    workers=workers,
+                    environment=environment,
+                )
+            )
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def gateway(start_gateway: Callable[..., Gateway]) -> Gateway:
+    """One gateway for the module; a test makes its own providers and models in it."""
+    return start_gateway()
+
+
+@pytest.fixture(scope="session")
+def upstreams() -> Iterator[Upstreams]:
+    """Three simulators, a, b and c, which always say the same."""
+    with ExitStack() as stack:
+        yield {
+            letter: stack.enter_context(
+                running_simulator(behaviour=Behaviour(answer_text=ANSWER))
+            )
+            for letter in LETTERS
+        }
+
+
+@pytest.fixture(scope="module")
+def stage(gateway: Gateway, upstreams: Upstreams) -> Stage:
+    """Scenes on the module's gateway."""
+    return Stage(gateway, upstreams)
