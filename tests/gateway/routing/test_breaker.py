@@ -1,3 +1,5 @@
+"""The breaker: when it trips, how long it stays open, one probe at a time."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Cooldowns: how long a deployment or a provider is left alone."""
+
 from __future__ import annotations
 
 from gateway.kinds import Fault

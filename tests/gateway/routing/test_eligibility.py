@@ -1,3 +1,5 @@
+"""Eligibility: who may serve a request now, and why not the others."""
+
 from __future__ import annotations
 
 from itertools import pairwise

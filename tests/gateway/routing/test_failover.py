@@ -1,3 +1,5 @@
+"""What follows from a failed attempt, and what the client sees in the end."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,5 @@
+"""Live health: in-flight, outcomes, availability, housekeeping."""
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,3 +1,5 @@
+"""Latency averages: peaks up at once, down slowly, never wild."""
+
 from __future__ import annotations
 
 from math import exp, isfinite

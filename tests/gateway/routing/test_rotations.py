@@ -1,3 +1,5 @@
+"""Smooth weighted round robin: exact over each cycle, fair to newcomers."""
+
 from __future__ import annotations
 
 from collections import Counter

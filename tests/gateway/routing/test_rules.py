@@ -1,3 +1,5 @@
+"""The classification table: a rule for every fault."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Figures: counters and percentiles that merge honestly."""
+
 from __future__ import annotations
 
 import json

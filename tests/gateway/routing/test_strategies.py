@@ -1,3 +1,5 @@
+"""The six strategies: each orders as it says."""
+
 from __future__ import annotations
 
 from collections import Counter
