@@ -36,6 +36,18 @@ def env_secret(name: str) -> str:
         raise bad_value(f"{name}_FILE", path, "a readable text file") from error
 
 
+def env_folder(name: str, default: str) -> Path:
+    """Read a folder's path, made absolute; the folder is made if it is missing."""
+    path = Path(env_str(name, default)).resolve()
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise bad_value(name, str(path), "a folder that can be written") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise bad_value(name, str(path), "a folder that can be written")
+    return path
+
+
 def env_int(name: str, default: int, *, low: int, high: int) -> int:
     """Read a whole number between `low` and `high`, both allowed."""
     value = env_str(name)

@@ -74,7 +74,7 @@ def prepare_patiently(is_stopping: Callable[[], bool]) -> None:
         except DATABASE_AWAY as error:
             logger.warning("database away", extra={"reason": type(error).__name__})
             connection.close()
-            time.sleep(RETRY_S)
+            pause(is_stopping)
         else:
             if prepared.admin_password:
                 logger.warning(
@@ -82,6 +82,13 @@ def prepare_patiently(is_stopping: Callable[[], bool]) -> None:
                     "'manage.py changepassword admin'"
                 )
             return
+
+
+def pause(is_stopping: Callable[[], bool]) -> None:
+    """Wait a few seconds, but not when told to stop."""
+    until_s = time.monotonic() + RETRY_S
+    while time.monotonic() < until_s and not is_stopping():
+        time.sleep(0.1)
 
 
 @contextmanager

@@ -15,20 +15,21 @@ from ailb_project.env import (
     env_bool,
     env_choice,
     env_float,
+    env_folder,
     env_int,
     env_list,
     env_secret,
     env_str,
     kept_secret,
 )
-from gateway.crypto import new_encryption_key
+from gateway.crypto import encrypt, new_encryption_key
+from gateway.errors import ConfigurationError
 from gateway.kinds import Algorithm
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # Data and secrets
-AILB_DATA_DIR = Path(env_str("AILB_DATA_DIR", "data")).resolve()
-AILB_DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+AILB_DATA_DIR = env_folder("AILB_DATA_DIR", "data")
 SECRETS_DIR = AILB_DATA_DIR / "secrets"
 SECRET_KEY = env_secret("AILB_SECRET_KEY") or kept_secret(
     SECRETS_DIR / "django_secret_key", lambda: secrets.token_urlsafe(50)
@@ -36,6 +37,12 @@ SECRET_KEY = env_secret("AILB_SECRET_KEY") or kept_secret(
 AILB_ENCRYPTION_KEYS = [
     key.strip() for key in env_secret("AILB_ENCRYPTION_KEYS").split(",") if key.strip()
 ] or [kept_secret(SECRETS_DIR / "encryption_key", new_encryption_key)]
+try:
+    encrypt("", AILB_ENCRYPTION_KEYS)
+except ConfigurationError as error:
+    raise bad_value(
+        "AILB_ENCRYPTION_KEYS", "***", "Fernet keys (32 bytes, URL-safe base64)"
+    ) from error
 AILB_KEY_PEPPER = kept_secret(
     SECRETS_DIR / "key_pepper", lambda: secrets.token_urlsafe(32)
 )
@@ -203,6 +210,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "v1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PUBLIC": True,
+    "POSTPROCESSING_HOOKS": ["gateway.views.schema.require_bodies"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import override
+
 STOP_LIMIT_S = 40.0
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -29,6 +31,7 @@ class Cores:
     upstream: int
     load: int
 
+    @override
     def __str__(self) -> str:
         """Say who runs where."""
         if self.upstream == self.load:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import override
+
 from benchmarks import gateway, upstream
 from benchmarks.load import Run, drive, median
 from benchmarks.processes import BenchmarkFailed, Cores, choose_cores, cpu_seconds
@@ -43,6 +45,7 @@ class Row:
     bare: Run
     cpu_s_per_1000: float
 
+    @override
     def __str__(self) -> str:
         """Lay it out under the headings."""
         ratio = self.ailb.requests_per_s / self.bare.requests_per_s

@@ -142,8 +142,9 @@ class Builder:
                 image.health_command = exec_form(rest.partition(" CMD ")[2].strip())
             case "CMD":
                 image.command = exec_form(rest)
-            case _ if keyword not in _NOTHING_TO_RUN:
-                raise ValueError(f"this replay does not know {keyword}")
+            case _:
+                if keyword not in _NOTHING_TO_RUN:
+                    raise ValueError(f"this replay does not know {keyword}")
 
     def _begin_stage(self, words: list[str]) -> None:
         base = expand(words[0], self._arguments)

@@ -21,6 +21,7 @@ from gateway.snapshot import Deployment, Model
 
 logger = logging.getLogger(__name__)
 
+KEEP_ALIVE = b": keep-alive\n\n"  # a comment: clients see life, and pass it over
 PATIENCE_S = 15.0  # without a first content for so long, the stream's headers are sent
 
 
@@ -83,6 +84,8 @@ class ChatStream:
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the events; exactly one of them, the last, says how it ended."""
         try:
+            if not self._opening.done():
+                yield KEEP_ALIVE
             opened = await self._opening
             async with aclosing(opened.chunks()) as chunks:
                 try:

@@ -21,7 +21,9 @@ from django.test.utils import override_settings
 from django.urls import set_script_prefix
 from typing_extensions import override
 
+from gateway.chat import KEEP_ALIVE
 from gateway.errors import AilbError, BodyTooLarge, InvalidRequest
+from gateway.views.base import Visitor, request_id_of
 from gateway.views.rendering import EventStream, render_error
 
 logger = logging.getLogger(__name__)
@@ -31,7 +33,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 KEEP_ALIVE_S = 15.0  # a stream that is silent for so long gets a comment
-KEEP_ALIVE = b": keep-alive\n\n"
 
 
 class ClientLeft(Exception):
@@ -64,7 +65,9 @@ class LeanHandler(ASGIHandler):
         except ClientLeft:
             return
         except AilbError as error:
-            await send_response(render_error(error), send)
+            response = render_error(error)
+            response.headers["x-request-id"] = request_id_of(Visitor(scope).headers)
+            await send_response(response, send)
             return
         await self._answer(request, receive, send)
 
@@ -198,13 +201,14 @@ class Pacer:
     Chunks are whole events, so a comment between two of them never breaks one.
     """
 
-    def __init__(self, send: Send) -> None:
-        """Start the clock."""
+    def __init__(self, send: Send, *, keep_alive_s: float = KEEP_ALIVE_S) -> None:
+        """Start the clock; `keep_alive_s` is the longest silence."""
         self._send = send
+        self._keep_alive_s = keep_alive_s
         self._loop = asyncio.get_running_loop()
         self._sent_s = self._loop.time()
         self._is_sending = False
-        self._timer = self._loop.call_later(KEEP_ALIVE_S, self._tick)
+        self._timer = self._loop.call_later(keep_alive_s, self._tick)
         self._comment: asyncio.Task[None] | None = None
 
     async def send(self, chunk: bytes) -> None:
@@ -226,10 +230,12 @@ class Pacer:
 
     def _tick(self) -> None:
         silent_s = self._loop.time() - self._sent_s
-        if silent_s >= KEEP_ALIVE_S and not self._is_sending:
+        is_free = not self._is_sending and self._comment is None
+        if silent_s >= self._keep_alive_s and is_free:
             self._comment = self._loop.create_task(self._send_comment())
             silent_s = 0.0
-        self._timer = self._loop.call_later(KEEP_ALIVE_S - silent_s, self._tick)
+        wait_s = max(self._keep_alive_s - silent_s, 0.0) or self._keep_alive_s
+        self._timer = self._loop.call_later(wait_s, self._tick)
 
     async def _send_comment(self) -> None:
         await self._send(

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+PATIENCE_S = 2.0  # a start waits so long for a database that may be locked
+CLOSE_LIMIT_S = 1.0  # and a stop so long
 POLL_S = 0.5  # a change of the configuration serves after at most this long
 
 
@@ -64,11 +67,18 @@ class Runtime:
         if self._is_started:
             return
         async with self._starting:
-            if not self._tasks:
-                await self._refresh()
+            if not self._is_started:
+                await self._load()
                 self.spawn(self._follow(), name="follow the configuration")
                 self.spawn(self._beat(), name="heartbeat")
                 self._is_started = True
+
+    async def _load(self) -> None:
+        """Load what the database says, or what is kept if that takes too long."""
+        loading = self.spawn(self._refresh(), name="load the configuration")
+        await asyncio.wait({loading}, timeout=PATIENCE_S)
+        if not loading.done():
+            self.snapshots.use_kept()
 
     async def stop(self) -> None:
         """End every task, close every connection."""
@@ -77,8 +87,10 @@ class Runtime:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self.upstream.aclose()
-        await self.in_database(connections.close_all)
-        self._database.shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_LIMIT_S):
+                await self.in_database(connections.close_all)
+        self._database.shutdown(wait=False, cancel_futures=True)
 
     def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """Run work that outlives a request: named, kept, ended by `stop`."""

@@ -170,7 +170,10 @@ class Snapshot:
 
     @property
     def is_simulated(self) -> bool:
-        """Say whether every provider that may serve is a simulator."""
-        return bool(self.providers) and all(
-            provider.is_simulated for provider in self.providers.values()
-        )
+        """Say whether whatever serves is a simulator; idle providers do not count."""
+        serving = [
+            deployment.provider
+            for model in self.models.values()
+            for deployment in model.deployments
+        ]
+        return bool(serving) and all(provider.is_simulated for provider in serving)

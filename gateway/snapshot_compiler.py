@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
 
 from gateway import models as rows, revision
 from gateway.addresses import AddressRefused, check_url
@@ -61,17 +60,18 @@ def read_rows() -> ConfigRows:
 
     """
     for _ in range(READ_ATTEMPTS):
-        with transaction.atomic():
-            before = revision.current()
-            found = ConfigRows(
-                revision=before,
-                providers=tuple(map(storable, rows.Provider.objects.values())),
-                models=tuple(map(storable, rows.Model.objects.values())),
-                deployments=tuple(map(storable, rows.Deployment.objects.values())),
-                strategies=tuple(map(storable, rows.RoutingStrategy.objects.values())),
-            )
-            if revision.current() == before:
-                return found
+        # No transaction: SQLite's would wait for whoever writes. A change and its
+        # revision are committed together, so an unchanged revision means one state.
+        before = revision.current()
+        found = ConfigRows(
+            revision=before,
+            providers=tuple(map(storable, rows.Provider.objects.values())),
+            models=tuple(map(storable, rows.Model.objects.values())),
+            deployments=tuple(map(storable, rows.Deployment.objects.values())),
+            strategies=tuple(map(storable, rows.RoutingStrategy.objects.values())),
+        )
+        if revision.current() == before:
+            return found
     raise ConfigurationError("The configuration changed while it was read.")
 
 
@@ -216,13 +216,18 @@ def provider_from(row: Row, keys: Sequence[str]) -> Provider:
 
 
 def open_credential(stored: str, keys: Sequence[str]) -> tuple[str | None, bool]:
-    """Open a credential: the plain text, and whether it could not be read."""
+    """Open a credential: the plain text, and whether it could not be read.
+
+    What no header can carry (a line end that was pasted along) counts as unreadable.
+    """
     if not stored:
         return None, False
     try:
-        return Secret(ciphertext=stored).reveal(keys), False
+        plain_text = Secret(ciphertext=stored).reveal(keys)
     except SecretUnreadable:
         return None, True
+    is_sendable = plain_text.isascii() and plain_text.isprintable()
+    return (plain_text, False) if is_sendable else (None, True)
 
 
 def timeouts_from(row: Row, default: Timeouts) -> Timeouts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import orjson
@@ -12,6 +12,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from gateway import metrics, revision
 from gateway.errors import ConfigurationError, NotReady
+from gateway.kinds import Source
 from gateway.snapshot import Snapshot
 from gateway.snapshot_compiler import ConfigRows, compile_rows, read_rows
 
@@ -123,23 +124,37 @@ class SnapshotStore:
     def _database_is_away(self, error: Exception) -> bool:
         if not self.is_database_away:
             logger.warning("database away", extra={"reason": type(error).__name__})
+        return self.use_kept()
+
+    def use_kept(self) -> bool:
+        """Serve what was kept, unless something serves; say that the database is away.
+
+        Gives whether the snapshot changed.
+        """
         self.is_database_away = True
-        if self._snapshot is not None:
-            return False
-        found = self._read_kept()
+        found = self._read_kept() if self._snapshot is None else None
         if found is None:
             return False
-        self._swap(self._compile(found))
+        try:
+            self._swap(self._compile(found))
+        except ConfigurationError as error:  # kept by another version of AILB
+            self._refuse(None, error)
+            return False
         return True
 
     def _keep(self, found: ConfigRows) -> None:
-        """Write the last-good file: 0600, credentials as ciphertext."""
+        """Write the last-good file: 0600, credentials as ciphertext.
+
+        Without simulators: they run only beside the start that made their rows.
+        """
+        real = [row for row in found.providers if row["source"] != Source.SIMULATOR]
+        kept = replace(found, providers=tuple(real))
         draft = self._last_good.with_name(f".{self._last_good.name}.{os.getpid()}")
         try:
             draft.unlink(missing_ok=True)
             descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(orjson.dumps(asdict(found)))
+                file.write(orjson.dumps(asdict(kept)))
             draft.replace(self._last_good)
         except OSError as error:
             logger.warning("snapshot file not written", extra={"reason": str(error)})

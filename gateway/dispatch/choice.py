@@ -11,6 +11,8 @@ from gateway.routing.eligibility import Reason, Selection
 from gateway.routing.failover import RULES, may_follow
 from gateway.snapshot import Deployment, Model
 
+SOON_S = 1.0  # when what was eligible has just been taken by others
+
 
 def chain(task: Task) -> list[Model]:
     """List the model and its fallbacks, each once; unknown names are passed over."""
@@ -58,8 +60,10 @@ def nothing_eligible(
             code="context_length_exceeded",
         )
     waits = [s.retry_after_s for s in selections if s.retry_after_s is not None]
-    retry_after_s = min(waits, default=None)
+    retry_after_s = min(waits, default=None if reasons else SOON_S)
     cause = next(iter(faults)) if len(faults) == 1 else None
+    if reasons == {Reason.CREDENTIAL_UNREADABLE}:
+        cause = Fault.CREDENTIAL_REJECTED
     if cause is None:
         return NoEligibleDeployment(
             f"No deployment of model '{name}' can be tried now. Try again later.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from typing_extensions import override
 
 from gateway.dialects import registry
@@ -47,8 +48,9 @@ class Row(models.Model):
         help_text="Set while what this row came from is gone: whether it was enabled "
         "before. Empty: not withdrawn.",
     )
-    created_at = models.DateTimeField(auto_now_add=True)
-    updated_at = models.DateTimeField(auto_now=True)
+    # `loaddata` saves rows as they stand: what it leaves out must come from the database.
+    created_at = models.DateTimeField(auto_now_add=True, db_default=Now())
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
 
     class Meta:
         abstract = True

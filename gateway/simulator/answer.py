@@ -136,7 +136,7 @@ def count_content(content: object) -> int:
         return sum(count_content(part) for part in content)
     if not isinstance(content, Mapping):
         return 0
-    if content.get("type") in {"image_url", "image"}:
+    if content.get("type") in ("image_url", "image"):  # a schema's type may be a list
         return _IMAGE_TOKENS
     return sum(count_content(v) for k, v in content.items() if k != "type")
 

@@ -20,6 +20,7 @@ from gateway import reports
 from gateway.auth import bearer, is_local
 from gateway.errors import AuthenticationFailed
 from gateway.runtime import runtime
+from gateway.snapshot import Provider
 from gateway.snapshot_store import DATABASE_AWAY
 from gateway.views import schema
 from gateway.views.base import GatewayView
@@ -85,7 +86,8 @@ class HealthView(GatewayView):
             snapshot, runtime.dispatcher.live.health, now_s=time.monotonic()
         )
         providers = {
-            name: provider_state(states.get(name, {})) for name in snapshot.providers
+            name: provider_state(provider, states.get(name, {}))
+            for name, provider in snapshot.providers.items()
         }
         status = overall_state(providers)
         body = {
@@ -106,10 +108,12 @@ def database_state() -> str:
     return "away" if runtime.snapshots.is_database_away else "up"
 
 
-def provider_state(deployments: dict[str, str]) -> str:
+def provider_state(provider: Provider, deployments: dict[str, str]) -> str:
     """Sum up a provider: `healthy`, `degraded`, `unhealthy`, or `idle` if unused."""
     if not deployments:
         return "idle"
+    if provider.is_credential_unreadable:
+        return "unhealthy"  # it is never called
     down = [state in {"open", "cooling"} for state in deployments.values()]
     if all(down):
         return "unhealthy"

@@ -240,3 +240,12 @@ ROUTING_STATS: dict[str, Any] = {
     "tags": ["routing"],
     "responses": answers(ANSWER, 401, 503),
 }
+
+
+def require_bodies(result: dict[str, Any], **_: object) -> dict[str, Any]:
+    """Say that a described body must be sent: drf-spectacular leaves that open."""
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            if "requestBody" in operation:
+                operation["requestBody"]["required"] = True
+    return result

@@ -128,7 +128,7 @@ def forget_gauges(pid: int) -> None:
     """Drop what a dead worker said of the moment; what it counted stays."""
     folder = settings.AILB_DATA_DIR / METRICS_FOLDER
     if folder.exists():
-        mark_process_dead(pid, path=str(folder))
+        mark_process_dead(pid, path=str(folder))  # type: ignore[no-untyped-call]
 
 
 def jobs_spec(prepared: Prepared) -> ChildSpec:
