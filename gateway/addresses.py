@@ -69,7 +69,7 @@ def literal_ip(host: str) -> str | None:
         pass
     try:
         return socket.inet_ntoa(socket.inet_aton(host))
-    except OSError:
+    except (OSError, ValueError):  # a null character is a ValueError
         return None
 
 

@@ -124,7 +124,10 @@ class Runtime:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(POLL_S)
-            await self._refresh()
+            try:
+                await self._refresh()
+            except Exception:  # a process edge: following must never end for good
+                logger.exception("following the configuration failed; it goes on")
 
     async def _beat(self) -> None:
         while True:

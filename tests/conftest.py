@@ -29,7 +29,7 @@ def database_template(
     django_db_setup: None,
     django_db_blocker: DjangoDbBlocker,
 ) -> Path:
-    """A migrated SQLite file to copy; made once.
+    """Make a migrated SQLite file to copy, once.
 
     After pytest-django's own databases, which would else include ours.
     """

@@ -8,7 +8,7 @@ import tempfile
 # Set before the settings load: they keep generated secrets in this folder.
 os.environ["AILB_DATA_DIR"] = tempfile.mkdtemp(prefix="ailb-tests-")
 
-from ailb_project.settings import *  # noqa: E402, F403 - that is what it is for
+from ailb_project.settings import *  # noqa: F403 - that is what it is for
 
 # Processes that tests start are to load the real settings.
 os.environ["DJANGO_SETTINGS_MODULE"] = "ailb_project.settings"

@@ -34,6 +34,9 @@ from gateway.routing.strategies import order
 from gateway.snapshot import Deployment, Model, Snapshot
 from gateway.upstream import MAX_ERROR_BYTES, Incoming, Upstream
 
+# A timer may fire up to 1 ms early, while the cooldown it waits for still runs.
+TIMER_SLACK_S = 0.005
+
 
 class Dispatcher:
     """Sends requests to deployments until one answers. One per process."""
@@ -149,7 +152,7 @@ class Dispatcher:
                     draw=self.live.draw,
                 )
                 if step.kind is StepKind.SAME:
-                    await asyncio.sleep(step.delay_s)
+                    await asyncio.sleep(step.delay_s + TIMER_SLACK_S)
                     continue
                 if not others and later and self._has_time(task):
                     return None

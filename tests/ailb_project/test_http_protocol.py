@@ -176,7 +176,7 @@ def test_a_large_body_is_not_spooled_to_disk(server: ServerProcess) -> None:
         during = open_files(server)
         client.send(b"x")
         assert client.answer().json["size"] == MAX_BODY
-    assert during == before
+    assert during <= before  # what the start had open may be closed by now
 
 
 # --- Malformed and ambiguous requests

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 
+import pytest
+
 from ailb_project.logs import JsonFormatter
 
 
@@ -31,16 +33,16 @@ def test_a_record_is_one_line_of_json_with_its_extra_fields() -> None:
 
 
 def test_an_exception_is_part_of_the_line() -> None:
-    try:
+    with pytest.raises(ValueError, match="invalid") as caught:
         int("x")
-    except ValueError as error:
-        record = logging.LogRecord(
-            "gateway",
-            logging.ERROR,
-            __file__,
-            1,
-            "broken",
-            (),
-            (type(error), error, None),
-        )
+    error = caught.value
+    record = logging.LogRecord(
+        "gateway",
+        logging.ERROR,
+        __file__,
+        1,
+        "broken",
+        (),
+        (type(error), error, None),
+    )
     assert "invalid literal" in json.loads(JsonFormatter().format(record))["exception"]

@@ -1,0 +1,176 @@
+"""The OpenAPI document: true of the data plane, as far as chance can find out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import schemathesis
+from drf_spectacular.validation import validate_schema
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import SearchStrategy
+from schemathesis import BaseSchema, Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    allow_header_conformance,
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from tests.api.gateway_process import Gateway
+from tests.upstreams.simulators import running_simulator
+
+ROUTES = {
+    ("post", "/v1/chat/completions"),
+    ("post", "/v1/embeddings"),
+    ("get", "/v1/models"),
+    ("get", "/v1/models/{model_id}"),
+    ("get", "/api/routing/stats"),
+    ("get", "/livez"),
+    ("get", "/readyz"),
+    ("get", "/healthz"),
+}
+POSTS = ("/v1/chat/completions", "/v1/embeddings")
+KNOWN_MODEL = "m"
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+    unsupported_method,
+    allow_header_conformance,
+]
+PLAIN = (
+    "messages", "stream", "temperature", "top_p", "frequency_penalty", "presence_penalty",
+    "n", "seed", "user", "session_id", "rag_collection", "rag_top_k",
+    "input", "dimensions", "encoding_format",
+)  # fmt: skip
+TIMEOUT_S = 20
+FEW = settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A gateway with one model, and what it says of itself."""
+
+    gateway: Gateway
+    document: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def described(start_gateway: Callable[..., Gateway]) -> Iterator[Described]:
+    gateway = start_gateway()
+    with running_simulator() as sim:
+        gateway.add_provider("one", "openai", sim, models=[KNOWN_MODEL])
+        gateway.apply()
+        yield Described(gateway, gateway.client.get("/docs/openapi.json").json)
+        assert not [line for line in gateway.log() if line["level"] == "error"]
+
+
+@pytest.fixture(scope="module")
+def api(described: Described) -> BaseSchema:
+    return schemathesis.openapi.from_dict(described.document)
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(ROUTES))
+def test_what_the_document_allows_is_answered_as_it_says(
+    described: Described, api: BaseSchema, method: str, path: str
+) -> None:
+    assert fuzz(api[path][method].as_strategy(), described)
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_what_the_document_forbids_is_refused_as_it_says(
+    described: Described, api: BaseSchema, path: str
+) -> None:
+    negative = GenerationMode.NEGATIVE
+    cases = api[path]["post"].as_strategy(generation_mode=negative)
+    assert 400 in fuzz(cases, described)
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_requests_for_a_model_that_exists_are_answered_as_documented(
+    described: Described, api: BaseSchema, path: str
+) -> None:
+    cases = api[path]["post"].as_strategy().map(for_the_known_model)
+    assert 200 in fuzz(cases, described)
+
+
+def for_the_known_model(case: Case[Any]) -> Case[Any]:
+    """Keep what any upstream takes: a simulator judges tools and formats itself."""
+    assert isinstance(case.body, dict)
+    case.body = {name: case.body[name] for name in PLAIN if name in case.body}
+    case.body["model"] = KNOWN_MODEL
+    if "messages" in case.body:
+        case.body["messages"] = [{"role": "user", "content": "hi"}]
+    if isinstance(size := case.body.get("dimensions"), int):
+        case.body["dimensions"] = min(size, 64)  # it writes as many as it is asked for
+    return case
+
+
+def fuzz(cases: SearchStrategy[Case[Any]], described: Described) -> set[int]:
+    """Send cases and check the answers; give the statuses seen."""
+    seen: set[int] = set()
+
+    @given(case=cases)
+    @FEW
+    def send(case: Case[Any]) -> None:
+        response = case.call_and_validate(
+            base_url=described.gateway.url, checks=CHECKS, timeout=TIMEOUT_S
+        )
+        seen.add(response.status_code)
+
+    send()
+    return seen
+
+
+def test_the_document_is_valid_and_lists_the_data_plane_alone(
+    described: Described,
+) -> None:
+    validate_schema(described.document)  # type: ignore[no-untyped-call]
+    listed = {
+        (method, path)
+        for path, operations in described.document["paths"].items()
+        for method in operations
+    }
+    assert listed == ROUTES
+
+
+def test_the_chat_request_documents_what_the_gateway_checks(
+    described: Described,
+) -> None:
+    operation = described.document["paths"]["/v1/chat/completions"]["post"]
+    body = operation["requestBody"]["content"]["application/json"]["schema"]
+    assert body["required"] == ["model", "messages"]
+    assert {"session_id", "rag_collection", "rag_top_k", "stream"} <= set(body["properties"])  # fmt: skip
+    ok = operation["responses"]["200"]["content"]
+    assert set(ok) == {"application/json", "text/event-stream"}
+
+
+def test_the_page_shows_it_with_nothing_from_elsewhere(described: Described) -> None:
+    client = described.gateway.client
+    page = client.get("/docs")
+    assert page.status == 200
+    text = page.body.decode()
+    links = re.findall(r'(?:src|href)="([^"]+)"', text)
+    assert len(links) >= 3
+    for link in links:
+        assert link.startswith("/"), link
+        assert client.get(link).status == 200, link
+    assert "/docs/openapi.json" in text
+    assert not re.search(r"https?://(?!127\.0\.0\.1|localhost)[a-z]", text)
