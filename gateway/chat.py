@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from gateway.context import Context
 from gateway.dialects.exchange import Exchange, Whole, open_chat
 from gateway.dialects.openai.encoder import error_event
-from gateway.dialects.openai_request import ChatCall
+from gateway.dialects.openai.request import ChatCall
 from gateway.dispatch import OpenedStream, Task
 from gateway.errors import AilbError, UpstreamError
 from gateway.ledger import Entry

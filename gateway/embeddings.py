@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.context import Context
 from gateway.dialects.exchange import Exchange, Whole, open_embeddings
-from gateway.dialects.openai_request import EmbeddingsCall
+from gateway.dialects.openai.request import EmbeddingsCall
 from gateway.snapshot import Deployment, Model
 
 

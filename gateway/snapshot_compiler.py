@@ -1,18 +1,17 @@
-"""Rows to snapshot: reads every configuration row and compiles the set, or refuses it."""
+"""Rows to snapshot: compiles the whole set of configuration rows, or refuses it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from types import MappingProxyType
-from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from gateway import models as rows, revision
 from gateway.addresses import AddressRefused, check_url
+from gateway.config_rows import ConfigRows, Row
 from gateway.crypto import Secret, SecretUnreadable
 from gateway.dialects import registry
 from gateway.errors import ConfigurationError
@@ -32,64 +31,6 @@ from gateway.snapshot import (
 
 AUTO = "auto"
 LATEST = ":latest"
-READ_ATTEMPTS = 5
-
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigRows:
-    """The rows of one revision as plain dicts, credentials still ciphertext.
-
-    This is what the last-good file holds: compiling it gives the same snapshot.
-    """
-
-    revision: int
-    providers: tuple[Row, ...]
-    models: tuple[Row, ...]
-    deployments: tuple[Row, ...]
-    strategies: tuple[Row, ...]
-
-
-def read_rows() -> ConfigRows:
-    """Read every configuration row at one revision.
-
-    Raises:
-        ConfigurationError: The configuration kept changing while it was read.
-        django.db.Error: The database is away.
-
-    """
-    for _ in range(READ_ATTEMPTS):
-        # No transaction: SQLite's would wait for whoever writes. A change and its
-        # revision are committed together, so an unchanged revision means one state.
-        before = revision.current()
-        found = ConfigRows(
-            revision=before,
-            providers=tuple(map(storable, rows.Provider.objects.values())),
-            models=tuple(map(storable, rows.Model.objects.values())),
-            deployments=tuple(map(storable, rows.Deployment.objects.values())),
-            strategies=tuple(map(storable, rows.RoutingStrategy.objects.values())),
-        )
-        if revision.current() == before:
-            return found
-    raise ConfigurationError("The configuration changed while it was read.")
-
-
-def storable(row: Row) -> Row:
-    """Turn what JSON does not know into what it does: secrets stay ciphertext."""
-    return {
-        name: value.stored(()) if isinstance(value, Secret) else plain(value)
-        for name, value in row.items()
-    }
-
-
-def plain(value: Any) -> Any:
-    """Turn times into unix seconds and decimals into floats."""
-    if hasattr(value, "timestamp"):
-        return int(value.timestamp())
-    if value.__class__.__name__ == "Decimal":
-        return float(value)
-    return value
 
 
 def compile_rows(

@@ -11,10 +11,11 @@ import orjson
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from gateway import metrics, revision
+from gateway.config_rows import ConfigRows, read_rows
 from gateway.errors import ConfigurationError, NotReady
 from gateway.kinds import Source
 from gateway.snapshot import Snapshot
-from gateway.snapshot_compiler import ConfigRows, compile_rows, read_rows
+from gateway.snapshot_compiler import compile_rows
 
 logger = logging.getLogger(__name__)
 

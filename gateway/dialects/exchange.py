@@ -24,7 +24,7 @@ from gateway.dialects.openai.encoder import (
 )
 from gateway.dialects.openai.errors import read_stream_error
 from gateway.dialects.openai.relay import RelayedStream, finish_reason_of, read_usage
-from gateway.dialects.openai_request import (
+from gateway.dialects.openai.request import (
     OWN_FIELDS,
     ChatCall,
     EmbeddingsCall,

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from gateway import chat, embeddings
 from gateway.context import Context
-from gateway.dialects.openai_request import (
+from gateway.dialects.openai.request import (
     ChatCall,
     parse_chat,
     parse_embeddings,

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from gateway.config_rows import ConfigRows, read_rows
 from gateway.crypto import new_encryption_key
 from gateway.kinds import Source
 from gateway.models import Deployment, Model, Provider, RoutingStrategy
 from gateway.snapshot import Snapshot, Timeouts
-from gateway.snapshot_compiler import ConfigRows, compile_rows, read_rows
+from gateway.snapshot_compiler import compile_rows
 
 pytestmark = pytest.mark.django_db
 

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connection
 
 from gateway.errors import NotReady
+from gateway.kinds import Source
 from gateway.models import Deployment, Model, Provider
 from gateway.snapshot_store import SnapshotStore
 
@@ -139,3 +140,13 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_change(
     store = store_at(tmp_path / "missing" / "snapshot.json")
     assert store.refresh()
     assert "m" in store.current.models
+
+
+def test_what_is_kept_names_no_simulator(path: Path) -> None:
+    add_model("m")
+    Provider.objects.update(source=Source.SIMULATOR)
+    assert store_at(path).refresh()
+    with tables_away():
+        store = store_at(path)
+        store.refresh()
+        assert store.current.models == {}

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from gateway.dialects.exchange import Exchange, open_chat, open_embeddings
 from gateway.dialects.openai.encoder import Envelope
-from gateway.dialects.openai_request import parse_chat, parse_embeddings
+from gateway.dialects.openai.request import parse_chat, parse_embeddings
 from gateway.errors import UpstreamError
 from gateway.kinds import Fault
 from gateway.snapshot import Deployment, Provider

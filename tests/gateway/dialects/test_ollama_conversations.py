@@ -9,7 +9,7 @@ import orjson
 from hypothesis import given, strategies as st
 
 from gateway.dialects.ollama import OllamaDialect
-from gateway.dialects.openai_request import parse_chat, read_record
+from gateway.dialects.openai.request import parse_chat, read_record
 from gateway.snapshot import Deployment, Provider
 
 

@@ -7,7 +7,7 @@ from typing import get_type_hints
 import orjson
 import pytest
 
-from gateway.dialects.openai_request import OWN_FIELDS, ChatCall, parse_chat
+from gateway.dialects.openai.request import OWN_FIELDS, ChatCall, parse_chat
 from gateway.errors import InvalidRequest
 from gateway.kinds import Operation
 from gateway.snapshot import Capabilities

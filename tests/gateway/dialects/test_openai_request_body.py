@@ -8,7 +8,7 @@ import orjson
 import pytest
 from hypothesis import given, strategies as st
 
-from gateway.dialects.openai_request import parse_chat, read_record
+from gateway.dialects.openai.request import parse_chat, read_record
 from gateway.errors import InvalidRequest, UpstreamError
 
 USER = {"role": "user", "content": "hello"}

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from hypothesis import given, strategies as st
 
-from gateway.dialects.openai_request import parse_embeddings, read_embeddings_record
+from gateway.dialects.openai.request import parse_embeddings, read_embeddings_record
 from gateway.dialects.record import EmbeddingsRequest
 from gateway.errors import InvalidRequest, UpstreamError
 from gateway.kinds import Fault, Operation

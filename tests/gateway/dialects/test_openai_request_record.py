@@ -7,7 +7,7 @@ import base64
 import orjson
 import pytest
 
-from gateway.dialects.openai_request import parse_chat, read_record
+from gateway.dialects.openai.request import parse_chat, read_record
 from gateway.dialects.record import (
     Audio,
     ChatRequest,

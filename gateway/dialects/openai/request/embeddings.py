@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.dialects.openai_request.body import read_object
-from gateway.dialects.openai_request.chat import CHARS_PER_TOKEN
-from gateway.dialects.openai_request.fields import (
+from gateway.dialects.openai.request.body import read_object
+from gateway.dialects.openai.request.chat import CHARS_PER_TOKEN
+from gateway.dialects.openai.request.fields import (
     Check,
     check_integer,
     check_known,

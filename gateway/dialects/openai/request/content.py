@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.dialects.openai_request.fields import (
+from gateway.dialects.openai.request.fields import (
     missing,
     read_object,
     read_string,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.dialects.openai_request.chat import OWN_FIELDS, ChatCall
-from gateway.dialects.openai_request.fields import (
+from gateway.dialects.openai.request.chat import OWN_FIELDS, ChatCall
+from gateway.dialects.openai.request.fields import (
     check_integer,
     check_number,
     read_object,
@@ -14,8 +14,8 @@ from gateway.dialects.openai_request.fields import (
     read_string,
     wrong_type,
 )
-from gateway.dialects.openai_request.messages import read_messages
-from gateway.dialects.openai_request.tools import read_tool_choice, read_tools
+from gateway.dialects.openai.request.messages import read_messages
+from gateway.dialects.openai.request.tools import read_tool_choice, read_tools
 from gateway.dialects.record import ChatRequest, JsonFormat
 from gateway.errors import UpstreamError
 from gateway.kinds import Fault

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.dialects.openai_request.fields import (
+from gateway.dialects.openai.request.fields import (
     read_object,
     read_objects,
     read_optional,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.dialects.openai_request.content import read_parts
-from gateway.dialects.openai_request.fields import (
+from gateway.dialects.openai.request.content import read_parts
+from gateway.dialects.openai.request.fields import (
     read_object,
     read_objects,
     read_optional,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from gateway.dialects.openai_request.fields import (
+from gateway.dialects.openai.request.fields import (
     check_objects,
     missing,
     read_optional,

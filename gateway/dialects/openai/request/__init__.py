@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gateway.dialects.openai_request.chat import OWN_FIELDS, ChatCall, parse_chat
-from gateway.dialects.openai_request.embeddings import (
+from gateway.dialects.openai.request.chat import OWN_FIELDS, ChatCall, parse_chat
+from gateway.dialects.openai.request.embeddings import (
     EmbeddingsCall,
     parse_embeddings,
     read_embeddings_record,
 )
-from gateway.dialects.openai_request.record import read_record
+from gateway.dialects.openai.request.record import read_record
 
 __all__ = [
     "OWN_FIELDS",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.dialects.openai_request.body import read_object
-from gateway.dialects.openai_request.fields import (
+from gateway.dialects.openai.request.body import read_object
+from gateway.dialects.openai.request.fields import (
     Check,
     check_boolean,
     check_integer,
@@ -20,7 +20,7 @@ from gateway.dialects.openai_request.fields import (
     wrong_type,
     wrong_value,
 )
-from gateway.dialects.openai_request.scan import (
+from gateway.dialects.openai.request.scan import (
     scan_messages,
     scan_switches,
     scan_tools,

@@ -1,0 +1,74 @@
+"""Every configuration row at one revision, as plain values that a file can keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from gateway import models as rows, revision
+from gateway.crypto import Secret
+from gateway.errors import ConfigurationError
+
+READ_ATTEMPTS = 5
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRows:
+    """The rows of one revision as plain dicts, credentials still ciphertext.
+
+    This is what the last-good file holds: compiling it gives the same snapshot.
+    """
+
+    revision: int
+    providers: tuple[Row, ...]
+    models: tuple[Row, ...]
+    deployments: tuple[Row, ...]
+    strategies: tuple[Row, ...]
+
+
+def read_rows() -> ConfigRows:
+    """Read every configuration row at one revision.
+
+    Raises:
+        ConfigurationError: The configuration kept changing while it was read.
+        django.db.Error: The database is away.
+
+    """
+    for _ in range(READ_ATTEMPTS):
+        # No transaction: SQLite's would wait for whoever writes. A change and its
+        # revision are committed together, so an unchanged revision means one state.
+        before = revision.current()
+        found = ConfigRows(
+            revision=before,
+            providers=tuple(map(storable, rows.Provider.objects.values())),
+            models=tuple(map(storable, rows.Model.objects.values())),
+            deployments=tuple(map(storable, rows.Deployment.objects.values())),
+            strategies=tuple(map(storable, rows.RoutingStrategy.objects.values())),
+        )
+        if revision.current() == before:
+            return found
+    raise ConfigurationError("The configuration changed while it was read.")
+
+
+def storable(row: Row) -> Row:
+    """Turn what JSON does not know into what it does: secrets stay ciphertext."""
+    return {
+        name: value.stored(()) if isinstance(value, Secret) else plain(value)
+        for name, value in row.items()
+    }
+
+
+def plain(value: Any) -> Any:
+    """Turn times into unix seconds and decimals into floats."""
+    match value:
+        case datetime():
+            return int(value.timestamp())
+        case Decimal():
+            return float(value)
+        case _:
+            return value
