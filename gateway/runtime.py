@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 PATIENCE_S = 2.0  # a start waits so long for a database that may be locked
 CLOSE_LIMIT_S = 1.0  # and a stop so long
-POLL_S = 0.5  # a change of the configuration serves after at most this long
+POLL_S = 0.25  # a change of the configuration serves after at most this long
 
 
 class Runtime:

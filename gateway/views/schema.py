@@ -153,6 +153,11 @@ MODEL_LIST: dict[str, Any] = {
         "data": {"type": "array", "items": MODEL_OBJECT},
     },
 }
+EVENT: dict[str, Any] = {
+    "type": "object",
+    "description": "One server-sent event; `data` is a chunk as JSON, or [DONE].",
+    "properties": {"data": {"type": "string"}},
+}
 ANSWER: dict[str, Any] = {"type": "object", "additionalProperties": True}
 
 STATUS = {
@@ -199,7 +204,7 @@ CHAT: dict[str, Any] = {
     "responses": {
         **answers(ANSWER, *INFERENCE_ERRORS),
         (200, "text/event-stream"): OpenApiResponse(
-            {"type": "string"}, description="With `stream`: chunks as events."
+            EVENT, description="With `stream`: chunks as events, then [DONE]."
         ),
     },
 }
