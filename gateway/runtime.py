@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PATIENCE_S = 2.0  # a start waits so long for a database that may be locked
+RECONNECT_S = 10.0  # the database's connection is made anew after so long
 CLOSE_LIMIT_S = 1.0  # and a stop so long
 POLL_S = 0.25  # a change of the configuration serves after at most this long
 
@@ -49,6 +50,7 @@ class Runtime:
         self.pulse = Pulse(instance=settings.AILB_MODULE_ID, run=settings.AILB_RUN)
         # One thread for the database: SQLite writes queue here instead of on its lock.
         self._database = ThreadPoolExecutor(1, thread_name_prefix="ailb-database")
+        self._connected_s = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._starting = asyncio.Lock()
         self._is_started = False
@@ -108,14 +110,25 @@ class Runtime:
         """Run a blocking function of the ORM in the one database thread."""
 
         def work() -> T:
-            close_old_connections()
+            self._renew_connection()
             try:
                 return function()
-            finally:
+            except DATABASE_AWAY:
                 close_old_connections()
+                raise
 
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._database, work)
+
+    def _renew_connection(self) -> None:
+        """Connect anew now and then: a file that was put back is another file.
+
+        Not each time: that took more of the processor than all else between requests.
+        """
+        now_s = time.monotonic()
+        if now_s - self._connected_s > RECONNECT_S:
+            close_old_connections()
+            self._connected_s = now_s
 
     async def _refresh(self) -> None:
         if await self.in_database(self.snapshots.refresh):

@@ -80,8 +80,6 @@ class SnapshotStore:
         except ConfigurationError as error:
             self._refuse(None, error)
             return False
-        finally:
-            close_old_connections()
         self.is_database_away = False
         if found is None:
             return False
@@ -125,6 +123,7 @@ class SnapshotStore:
     def _database_is_away(self, error: Exception) -> bool:
         if not self.is_database_away:
             logger.warning("database away", extra={"reason": type(error).__name__})
+        close_old_connections()  # the next look makes a new one
         return self.use_kept()
 
     def use_kept(self) -> bool:
