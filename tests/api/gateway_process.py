@@ -115,6 +115,7 @@ class Gateway:
     listener: socket.socket
     workers: int
     environment: Mapping[str, str]
+    drain_timeout_s: float = 10.0
     client: Client = field(init=False)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -151,7 +152,9 @@ class Gateway:
 
     def _spawn(self, ready_fd: int) -> subprocess.Popen[bytes]:
         server = ServerSettings(
-            fd=self.listener.fileno(), ready_fd=ready_fd, drain_timeout_s=10
+            fd=self.listener.fileno(),
+            ready_fd=ready_fd,
+            drain_timeout_s=self.drain_timeout_s,
         )
         with (self.data_dir / "log").open("ab") as log:
             return subprocess.Popen(
