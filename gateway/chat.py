@@ -132,10 +132,12 @@ class ChatStream:
         )
 
 
-async def open_stream(call: ChatCall, context: Context, spawn: Spawn) -> ChatStream:
+async def open_stream(
+    call: ChatCall, context: Context, spawn: Spawn, *, patience_s: float = PATIENCE_S
+) -> ChatStream:
     """Begin a streamed chat.
 
-    Gives the stream once there is content, or after PATIENCE_S without: failover then
+    Gives the stream once there is content, or after `patience_s` without: failover then
     goes on behind it, and a failure becomes the stream's one error event.
 
     Raises:
@@ -147,7 +149,7 @@ async def open_stream(call: ChatCall, context: Context, spawn: Spawn) -> ChatStr
     try:
         work = context.dispatcher.stream(task_of(call, context), context.trace)
         opening = spawn(work, name=f"stream {context.request_id}")
-        await asyncio.wait({opening}, timeout=PATIENCE_S)
+        await asyncio.wait({opening}, timeout=patience_s)
         if opening.done():
             opening.result()
     except BaseException as error:
