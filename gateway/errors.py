@@ -24,8 +24,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from typing_extensions import override
-
 from gateway.kinds import Fault, FaultDomain
 
 
@@ -37,16 +35,12 @@ class AilbError(Exception):
     type: str = "server_error"
     domain: ClassVar[FaultDomain] = FaultDomain.GATEWAY
     param: str | None = None
+    retry_after_s: float | None = None  # wait before the next try, if that helps
 
     def __init__(self, message: str) -> None:
         """Keep the message; it may be shown to the client as it is."""
         super().__init__(message)
         self.message = message
-
-    @property
-    def retry_after_s(self) -> float | None:
-        """Seconds the client should wait before it tries again, if that helps."""
-        return None
 
 
 class ConfigurationError(AilbError):
@@ -161,13 +155,7 @@ class UpstreamError(AilbError):
         self.upstream_status = upstream_status
         self.provider_code = provider_code
         self.param = param
-        self._retry_after_s = retry_after_s
-
-    @property
-    @override
-    def retry_after_s(self) -> float | None:
-        """Seconds the provider asked us to wait, if it did."""
-        return self._retry_after_s
+        self.retry_after_s = retry_after_s
 
 
 class NoEligibleDeployment(AilbError):
@@ -189,13 +177,7 @@ class NoEligibleDeployment(AilbError):
         self.status = status
         self.code = code
         self.type = type
-        self._retry_after_s = retry_after_s
-
-    @property
-    @override
-    def retry_after_s(self) -> float | None:
-        """Seconds until the first deployment may be tried again."""
-        return self._retry_after_s
+        self.retry_after_s = retry_after_s
 
 
 class AllAttemptsFailed(AilbError):
@@ -224,13 +206,7 @@ class AllAttemptsFailed(AilbError):
         self.code = code
         self.type = type
         self.param = param
-        self._retry_after_s = retry_after_s
-
-    @property
-    @override
-    def retry_after_s(self) -> float | None:
-        """The smallest wait that any of the providers asked for, in seconds."""
-        return self._retry_after_s
+        self.retry_after_s = retry_after_s
 
 
 class NotReady(AilbError):
