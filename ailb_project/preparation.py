@@ -56,7 +56,7 @@ def prepare() -> Prepared:
     prepared = Prepared()
     with migration_lock():
         call_command("migrate", verbosity=0, interactive=False)
-        report = environment.apply_environment(settings, now=timezone.now())
+        report = environment.apply_environment(settings)
         prepared.warnings += report.warnings
         prepared.admin_password = make_administrator()
     forget_runs(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -53,12 +52,11 @@ class DeclaredProvider:
 class EnvironmentReport:
     """What reading the environment into rows changed, and what deserves a look."""
 
-    applied_at: datetime
     changes: Changes
     warnings: tuple[str, ...]
 
 
-def apply_environment(settings_like: object, *, now: datetime) -> EnvironmentReport:
+def apply_environment(settings_like: object) -> EnvironmentReport:
     """Read the environment's providers, models and fallbacks into rows.
 
     Applying the same environment twice writes nothing. `settings_like` has the
@@ -88,7 +86,7 @@ def apply_environment(settings_like: object, *, now: datetime) -> EnvironmentRep
         warnings += operations.apply_fallbacks(fallbacks)
         if declared and all(provider.models is not None for provider in declared):
             warnings += unknown_in(fallbacks)
-    return EnvironmentReport(now, changes, tuple(warnings))
+    return EnvironmentReport(changes, tuple(warnings))
 
 
 def declared_providers(settings_like: object) -> tuple[DeclaredProvider, ...]:

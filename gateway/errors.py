@@ -5,7 +5,6 @@ AilbError
 ├── ClientError                 the caller's request is at fault (4xx)
 │   ├── InvalidRequest          400, names the field
 │   ├── AuthenticationFailed    401, the caller's own key and nothing else
-│   ├── PermissionDenied        403
 │   ├── NotFound                404, unknown model or route
 │   ├── MethodNotAllowed        405
 │   ├── BodyTooLarge            413
@@ -13,7 +12,7 @@ AilbError
 ├── UpstreamError               one attempt failed; `fault` says how
 ├── NoEligibleDeployment        nothing may serve this request now
 ├── AllAttemptsFailed           every attempt failed; carries the last UpstreamError
-└── NotReady                    no configuration yet, or draining
+└── NotReady                    no configuration yet
 
 Classes say what follows (status, code); instances carry fields. What follows from
 an `UpstreamError` stands in one table, `gateway.routing.failover.RULES`, keyed by its
@@ -75,14 +74,6 @@ class AuthenticationFailed(ClientError):
 
     status = 401
     code = "invalid_api_key"
-
-
-class PermissionDenied(ClientError):
-    """The right key, without the right to this."""
-
-    status = 403
-    code = "permission_denied"
-    type = "permission_error"
 
 
 class NotFound(ClientError):
@@ -210,7 +201,7 @@ class AllAttemptsFailed(AilbError):
 
 
 class NotReady(AilbError):
-    """The gateway has no configuration yet, or it is draining."""
+    """The gateway has no configuration yet."""
 
     status = 503
     code = "not_ready"

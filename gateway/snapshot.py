@@ -88,7 +88,6 @@ class Capabilities:
     chat: bool | None = None
     embeddings: bool | None = None
     tools: bool | None = None
-    parallel_tools: bool | None = None
     forced_tool_choice: bool | None = None
     images: bool | None = None
     image_urls: bool | None = None  # may be given http(s) URLs, not only data
@@ -120,11 +119,6 @@ class Deployment:
     prices: Prices = field(default_factory=Prices)
     timeouts: Timeouts = field(default_factory=Timeouts)
     options: Mapping[str, object] = field(default_factory=dict, repr=False)
-
-    @property
-    def health_key(self) -> tuple[int, str]:
-        """What breaker, cooldown and latency are kept by: (provider row, model)."""
-        return self.provider.id, self.upstream_model
 
 
 @dataclass(frozen=True, slots=True)

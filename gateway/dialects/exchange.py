@@ -345,7 +345,7 @@ class TranslatedEmbeddings:
             response,
             model=self._envelope.model,
             usage=replace(usage, output_tokens=0),
-            as_base64=self._call.body.get("encoding_format") == "base64",
+            as_base64=self._call.encoding_format == "base64",
         )
         return Whole(body, usage)
 

@@ -115,10 +115,6 @@ class HealthTable:
         health = self._providers.get((provider.id, provider.fingerprint))
         return 0 if health is None else health.in_flight
 
-    def breaker_state(self, deployment: Deployment, now_s: float) -> BreakerState:
-        """Give the breaker's state, for metrics and reports."""
-        return self._of(deployment, now_s).breaker.state_at(now_s)
-
     def predicted_s(
         self,
         deployment: Deployment,

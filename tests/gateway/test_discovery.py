@@ -124,7 +124,7 @@ def ollama(server: FixedAnswers, settings: Settings) -> FixedAnswers:
     settings.OPENAI_API_KEY = settings.ANTHROPIC_API_KEY = ""
     settings.OPENAI_BASE_URL = settings.ANTHROPIC_BASE_URL = ""
     settings.AILB_FALLBACKS = "llama3=nomic-embed-text"
-    apply_environment(settings, now=timezone.now())
+    apply_environment(settings)
     return server
 
 
@@ -312,7 +312,7 @@ def test_an_ollama_that_is_away_keeps_its_rows(ollama: FixedAnswers) -> None:
 
 def test_a_fixed_list_is_not_followed(ollama: FixedAnswers, settings: Settings) -> None:
     settings.OLLAMA_MODELS = ["llama3:latest"]
-    apply_environment(settings, now=timezone.now())
+    apply_environment(settings)
     assert refreshed() == ()
     assert enabled_models() == {"llama3:latest"}
     assert ollama.requests == []
@@ -323,12 +323,12 @@ def test_a_fixed_list_takes_over_from_discovery_and_back(
 ) -> None:
     refreshed()
     settings.OLLAMA_MODELS = ["llama3:latest"]
-    apply_environment(settings, now=timezone.now())
+    apply_environment(settings)
     assert enabled_models() == {"llama3:latest"}
     row = Deployment.objects.get(upstream_model="llama3:latest")
     assert row.source == Source.ENVIRONMENT
     settings.OLLAMA_MODELS = []
-    apply_environment(settings, now=timezone.now())
+    apply_environment(settings)
     refreshed()
     assert enabled_models() == set(SHOWN)
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.utils import timezone
 
 from gateway import operations, revision
 from gateway.crypto import Secret
@@ -43,7 +42,7 @@ def apply(*given: dict[str, Any], **variables: Any) -> EnvironmentReport:
     merged: dict[str, Any] = {"AILB_FALLBACKS": ""}
     for part in (*given, variables):
         merged |= part
-    return apply_environment(SimpleNamespace(**merged), now=timezone.now())
+    return apply_environment(SimpleNamespace(**merged))
 
 
 def credential(name: str) -> str:

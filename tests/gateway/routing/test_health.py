@@ -18,7 +18,6 @@ from hypothesis.stateful import (
 
 from gateway.kinds import Fault
 from gateway.routing.availability import Admission, State
-from gateway.routing.breaker import BreakerState
 from gateway.routing.health import Flight, HealthTable
 from tests.gateway.routing.rows import (
     begin,
@@ -186,7 +185,7 @@ def test_a_half_open_breaker_takes_one_request_at_a_time_and_closes_after_two():
     health.cancelled(probe, 5.5)
     succeed(health, A, 6.0)
     succeed(health, A, 7.0)
-    assert health.breaker_state(A, 8.0) is BreakerState.CLOSED
+    assert health.availability(A, 8.0).state is State.READY
 
 
 def test_a_recovered_deployment_opens_up_while_its_first_streams_still_flow():
@@ -194,7 +193,7 @@ def test_a_recovered_deployment_opens_up_while_its_first_streams_still_flow():
     trip(health, A)
     for now_s in (5.0, 6.0):
         health.answering(begin(health, A, now_s), now_s)
-    assert health.breaker_state(A, 6.0) is BreakerState.CLOSED
+    assert health.availability(A, 6.0).state is State.READY
     assert health.in_flight(A, 6.0) == 2
 
 
