@@ -16,7 +16,7 @@ from gateway.dialects.faults import unsupported
 from gateway.dialects.record import Message, Role, Text, ToolCall
 from gateway.snapshot import Capabilities
 
-PLACEHOLDER = "(start of the conversation)"
+OPENING_TURN = "(start of the conversation)"
 """The user turn put before a conversation that the assistant starts."""
 
 MISSING_RESULT = "This tool call was not answered."
@@ -96,7 +96,7 @@ def read_conversation(
     in_place = capabilities.mid_conversation_system is True
     turns = _merged(_placed(turns, in_place=in_place))
     if not turns or turns[0].role != "user":
-        turns.insert(0, Turn("user", (*text_blocks(PLACEHOLDER),)))
+        turns.insert(0, Turn("user", (*text_blocks(OPENING_TURN),)))
     if turns[-1].role == "assistant":
         turns[-1] = _as_prefill(turns[-1], capabilities)
     return Conversation("\n\n".join(leading), tuple(turns))

@@ -15,7 +15,7 @@ from hypothesis import given, strategies as st
 
 from gateway.dialects.anthropic.conversation import (
     MISSING_RESULT,
-    PLACEHOLDER,
+    OPENING_TURN,
     read_conversation,
 )
 from gateway.dialects.record import Audio, File, Image, Message, Role, Text, ToolCall
@@ -117,12 +117,12 @@ def test_neighbours_of_one_role_are_joined_and_blank_text_is_left_out():
 
 @pytest.mark.parametrize("messages", [(), (system("s"),), (user(""),)])
 def test_an_empty_conversation_gets_a_placeholder(messages):
-    assert turns(*messages) == [("user", text(PLACEHOLDER))]
+    assert turns(*messages) == [("user", text(OPENING_TURN))]
 
 
 def test_a_conversation_that_the_assistant_starts_gets_a_placeholder():
     assert turns(assistant("Hi!"), user("Yo")) == [
-        ("user", text(PLACEHOLDER)),
+        ("user", text(OPENING_TURN)),
         ("assistant", text("Hi!")),
         ("user", text("Yo")),
     ]
