@@ -57,7 +57,7 @@ class Group:
 def slow_b_and_c(upstreams: Upstreams) -> Iterator[None]:
     usual = {letter: upstreams[letter].behaviour for letter in "bc"}
     for letter, behaviour in usual.items():
-        upstreams[letter].behaviour = replace(behaviour, latency_s=0.25)
+        upstreams[letter].behaviour = replace(behaviour, latency_s=0.05)
     yield
     for letter, behaviour in usual.items():
         upstreams[letter].behaviour = behaviour
@@ -99,8 +99,11 @@ def test_latency_optimized_prefers_the_fastest(
     gateway: Gateway, upstreams: Upstreams, slow_b_and_c: None
 ) -> None:
     group = Group(gateway, upstreams, "latency_optimized")
-    counts = group.ask_often(24)
-    assert counts["a"] > max(counts["b"], counts["c"]), counts
+    group.ask_often(20)  # until each has shown how fast it is
+    counts = group.ask_often(120)
+    # It wins each pair that it is drawn into, two of three: 80 of 120. Half of them is
+    # four standard deviations off.
+    assert counts["a"] > 60, counts
 
 
 def test_cost_optimized_takes_the_cheapest_and_fails_over_to_the_next(
