@@ -102,7 +102,7 @@ class ChatStream:
             self._entry.client_left()
             raise
         finally:
-            await self.aclose()
+            await self._end()
 
     def farewell(self) -> bytes:
         """Give the last event of a stream that the server's stop cuts off."""
@@ -113,9 +113,12 @@ class ChatStream:
         )
 
     async def aclose(self) -> None:
-        """Stop the provider and close the books; nothing the second time."""
-        if self._has_ended:
-            return
+        """End a stream that nobody has read, or no further; nothing if it has ended."""
+        if not self._has_ended:
+            self._entry.client_left()
+            await self._end()
+
+    async def _end(self) -> None:
         self._has_ended = True
         try:
             await stop_opening(self._opening)

@@ -46,6 +46,7 @@ class Context:
     trace: Trace = field(default_factory=Trace)
     wants_memory: bool = False
     wants_documents: bool = False
+    has_books: bool = False
 
     def find_model(self, name: str) -> Model:
         """Find what the client asked for.
@@ -114,6 +115,7 @@ class Context:
     def open_books(self, *, is_stream: bool = False) -> Entry:
         """Begin the request's entry; `close_books` must follow, whatever happens."""
         metrics.ACTIVE_CONNECTIONS.inc()
+        self.has_books = True
         return Entry(
             request_id=self.request_id,
             operation=self.operation,

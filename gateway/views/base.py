@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ from gateway.errors import (
     UnsupportedMediaType,
 )
 from gateway.kinds import Operation
+from gateway.ledger import Entry, settle
 from gateway.runtime import runtime
 from gateway.views.rendering import render_error
 
@@ -78,6 +80,7 @@ class GatewayView(APIView):
     content_negotiation_class = AlwaysJson
     view_is_async = True  # also where a view has no handler of its own
     needs_key = True
+    operation: Operation | None = None  # of views whose requests are accounted for
 
     asgi_request: ASGIRequest
     principal: Principal
@@ -93,10 +96,13 @@ class GatewayView(APIView):
         self.visitor = Visitor(request.scope)
         self.request_id = request_id_of(self.visitor.headers)
         self.context: Context | None = None
+        self._started_s = time.monotonic()
         try:
             response = await self._handle(request, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 - the one hook that renders errors
-            response = render_error(as_ailb_error(error), self._context_headers())
+            known = as_ailb_error(error)
+            self._account_for(known)
+            response = render_error(known, self._context_headers())
         response.headers["x-request-id"] = self.request_id
         return response
 
@@ -117,6 +123,16 @@ class GatewayView(APIView):
         response: HttpResponseBase = await handler(self.request, *args, **kwargs)
         return response
 
+    def _account_for(self, error: AilbError) -> None:
+        """Count and log a request that was refused at the door: it opened no books."""
+        has_books = self.context is not None and self.context.has_books
+        if self.operation is None or has_books:
+            return
+        entry = Entry(request_id=self.request_id, operation=self.operation)
+        entry.failed(error)
+        entry.duration_s = time.monotonic() - self._started_s
+        settle(entry)
+
     def _routed_methods(self) -> list[str]:
         """List the methods that this view has: DRF's own answer to OPTIONS is no route."""
         return [
@@ -125,11 +141,12 @@ class GatewayView(APIView):
             if inspect.iscoroutinefunction(getattr(self, name, None))
         ]
 
-    def open_context(self, operation: Operation) -> Context:
+    def open_context(self) -> Context:
         """Take the snapshot that this request is served by, once."""
+        assert self.operation is not None
         self.context = Context(
             request_id=self.request_id,
-            operation=operation,
+            operation=self.operation,
             principal=self.principal,
             snapshot=runtime.snapshots.current,
             dispatcher=runtime.dispatcher,

@@ -31,10 +31,12 @@ MAX_SESSION_ID = 256
 class ChatCompletionsView(GatewayView):
     """`POST /v1/chat/completions`."""
 
+    operation = Operation.CHAT
+
     @extend_schema(**schema.CHAT)
     async def post(self, request: Request) -> HttpResponseBase:
         """Answer a chat, whole or as a stream of events."""
-        context = self.open_context(Operation.CHAT)
+        context = self.open_context()
         call = parse_chat(self.json_body())
         context.wants_memory = bool(call.session_id or self._session_header())
         context.wants_documents = bool(call.rag_collections)
@@ -60,10 +62,12 @@ class ChatCompletionsView(GatewayView):
 class EmbeddingsView(GatewayView):
     """`POST /v1/embeddings`."""
 
+    operation = Operation.EMBEDDINGS
+
     @extend_schema(**schema.EMBEDDINGS)
     async def post(self, request: Request) -> HttpResponseBase:
         """Answer with one vector a text."""
-        context = self.open_context(Operation.EMBEDDINGS)
+        context = self.open_context()
         call = parse_embeddings(self.json_body())
         whole = await embeddings.create(call, context)
         return render_bytes(whole.body, headers=context.headers())

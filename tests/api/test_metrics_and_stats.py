@@ -170,5 +170,19 @@ def test_auto_fails_over_between_the_three_vendors(
     assert ask_stats(pair)["routing_strategy"] == "failover"
 
 
+def test_what_is_refused_at_the_door_is_counted_and_logged(pair: Gateway) -> None:
+    refused = pair.client.post("/v1/chat/completions", {"model": "openai-m"})
+    assert refused.status == 400
+    stranger = pair.client.post("/v1/chat/completions", {}, via="1.1 proxy")
+    assert stranger.status == 401
+    labels = {"operation": "chat", "model": "unknown", "provider": "none"}
+    assert pair.metric("ailb_requests_total", status="400", **labels) == 1
+    assert pair.metric("ailb_requests_total", status="401", **labels) == 1
+    failures = {**labels, "domain": "caller", "code": "invalid_api_key"}
+    assert pair.metric("ailb_request_failures_total", **failures) == 1
+    lines = [line for line in pair.log("request") if line["status"] == 400]
+    assert [line["request_id"] for line in lines] == [refused.headers["x-request-id"]]
+
+
 def test_both_workers_end_cleanly(pair: Gateway) -> None:
     assert pair.stop() == {0}

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 
 from gateway import chat
 from gateway.auth import ANONYMOUS
@@ -123,3 +124,16 @@ def test_a_models_defaults_fill_in_what_the_client_left_out() -> None:
     assert body["temperature"] == 0.2
     assert body["stream"] is True
     assert "temperature" not in CALL.body
+
+
+async def test_a_stream_that_nobody_reads_stops_its_provider_and_counts_as_left() -> (
+    None
+):
+    labels = {"operation": "chat", "model": "m", "provider": "p0", "status": "499"}
+    before = REGISTRY.get_sample_value("ailb_requests_total", labels) or 0.0
+    async with Simulator(plan=["stall_after:3"]) as only:
+        async with opened(only.openai_url, patience_s=chat.PATIENCE_S):
+            pass
+        await only.wait_for(lambda calls: all(call.state != "open" for call in calls))
+    after = REGISTRY.get_sample_value("ailb_requests_total", labels)
+    assert after == before + 1
