@@ -181,7 +181,8 @@ def test_what_is_refused_at_the_door_is_counted_and_logged(pair: Gateway) -> Non
     failures = {**labels, "domain": "caller", "code": "invalid_api_key"}
     assert pair.metric("ailb_request_failures_total", **failures) == 1
     lines = [line for line in pair.log("request") if line["status"] == 400]
-    assert [line["request_id"] for line in lines] == [refused.headers["x-request-id"]]
+    logged = [line["request_id"] for line in lines]
+    assert logged.count(refused.headers["x-request-id"]) == 1
 
 
 def test_both_workers_end_cleanly(pair: Gateway) -> None:
