@@ -158,29 +158,41 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens in disjoint buckets, but `reasoning_tokens`, a part of `output_tokens`.
+    """Tokens in disjoint buckets: each token is in exactly one.
 
-    `input_tokens` are those neither read from nor written to a cache.
     `is_estimated` marks figures that no provider reported.
     """
 
-    input_tokens: int = 0
+    input_tokens: int = 0  # neither cached nor audio
     cache_read_tokens: int = 0
-    cache_write_tokens: int = 0  # both lifetimes
-    cache_write_1h_tokens: int = 0  # the part of cache_write_tokens kept for an hour
-    output_tokens: int = 0
+    cache_write_tokens: int = 0  # kept for the usual few minutes
+    cache_write_1h_tokens: int = 0  # kept for an hour
+    audio_input_tokens: int = 0
+    output_tokens: int = 0  # neither reasoning nor audio
     reasoning_tokens: int = 0
+    audio_output_tokens: int = 0
     is_estimated: bool = False
 
     @property
     def prompt_tokens(self) -> int:
-        """OpenAI's inclusive count of the prompt."""
-        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
+        """Everything that went in: OpenAI's inclusive count."""
+        return (
+            self.input_tokens
+            + self.cache_read_tokens
+            + self.cache_write_tokens
+            + self.cache_write_1h_tokens
+            + self.audio_input_tokens
+        )
+
+    @property
+    def completion_tokens(self) -> int:
+        """Everything that came out: OpenAI's inclusive count."""
+        return self.output_tokens + self.reasoning_tokens + self.audio_output_tokens
 
     @property
     def total_tokens(self) -> int:
-        """Prompt and output together."""
-        return self.prompt_tokens + self.output_tokens
+        """Everything, in and out."""
+        return self.prompt_tokens + self.completion_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,22 +84,26 @@ def is_signed(block: Fields) -> bool:
 
 
 def read_usage(usage: Fields) -> Usage:
-    """Read token counts: Anthropic's `input_tokens` exclude the cache, as ours do."""
+    """Read token counts: Anthropic's `input_tokens` exclude the cache, as ours do.
+
+    What was written without a stated lifetime has the shorter one, the vendor's default.
+    """
     by_lifetime = _part(usage, "cache_creation")
     long_lived = _count(by_lifetime, "ephemeral_1h_input_tokens")
-    written = max(
-        _count(usage, "cache_creation_input_tokens"),
-        long_lived + _count(by_lifetime, "ephemeral_5m_input_tokens"),
+    short_lived = max(
+        _count(usage, "cache_creation_input_tokens") - long_lived,
+        _count(by_lifetime, "ephemeral_5m_input_tokens"),
     )
+    output = _count(usage, "output_tokens")
+    thinking = _count(_part(usage, "output_tokens_details"), "thinking_tokens")
+    reasoning = min(thinking, output)
     return Usage(
         input_tokens=_count(usage, "input_tokens"),
         cache_read_tokens=_count(usage, "cache_read_input_tokens"),
-        cache_write_tokens=written,
+        cache_write_tokens=short_lived,
         cache_write_1h_tokens=long_lived,
-        output_tokens=_count(usage, "output_tokens"),
-        reasoning_tokens=_count(
-            _part(usage, "output_tokens_details"), "thinking_tokens"
-        ),
+        output_tokens=output - reasoning,
+        reasoning_tokens=reasoning,
     )
 
 

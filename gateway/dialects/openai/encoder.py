@@ -32,13 +32,18 @@ def usage_object(usage: Usage) -> dict[str, Any]:
     """Write usage with OpenAI's inclusive counts."""
     return {
         "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.output_tokens,
+        "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
         "prompt_tokens_details": {
             "cached_tokens": usage.cache_read_tokens,
-            "cache_write_tokens": usage.cache_write_tokens,
+            "cache_write_tokens": usage.cache_write_tokens
+            + usage.cache_write_1h_tokens,
+            "audio_tokens": usage.audio_input_tokens,
         },
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": usage.audio_output_tokens,
+        },
     }
 
 

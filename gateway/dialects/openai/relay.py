@@ -28,26 +28,43 @@ _SILENT = frozenset({"role"})
 
 
 def read_usage(usage: object) -> Usage | None:
-    """Read OpenAI's inclusive counts into disjoint buckets; None if there are none."""
+    """Read OpenAI's inclusive counts into disjoint buckets; None if there are none.
+
+    The buckets sum to the reported totals: details that claim more are cut.
+    """
     if not isinstance(usage, dict):
         return None
-    prompt, output = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    details = usage.get("prompt_tokens_details")
-    details = details if isinstance(details, dict) else {}
-    cached, written = (
-        _count(details, "cached_tokens"),
-        _count(details, "cache_write_tokens"),
+    plain, (cached, written, audio_in) = _split(
+        _count(usage, "prompt_tokens"),
+        usage.get("prompt_tokens_details"),
+        ("cached_tokens", "cache_write_tokens", "audio_tokens"),
     )
-    spent = usage.get("completion_tokens_details")
+    spoken, (reasoning, audio_out) = _split(
+        _count(usage, "completion_tokens"),
+        usage.get("completion_tokens_details"),
+        ("reasoning_tokens", "audio_tokens"),
+    )
     return Usage(
-        input_tokens=max(prompt - cached - written, 0),
+        input_tokens=plain,
         cache_read_tokens=cached,
         cache_write_tokens=written,
-        output_tokens=output,
-        reasoning_tokens=_count(spent, "reasoning_tokens")
-        if isinstance(spent, dict)
-        else 0,
+        audio_input_tokens=audio_in,
+        output_tokens=spoken,
+        reasoning_tokens=reasoning,
+        audio_output_tokens=audio_out,
     )
+
+
+def _split(
+    total: int, details: object, names: tuple[str, ...]
+) -> tuple[int, tuple[int, ...]]:
+    """Take the named parts out of a total, as far as it lasts; the rest goes first."""
+    parts = []
+    for name in names:
+        part = min(_count(details, name), total) if isinstance(details, dict) else 0
+        total -= part
+        parts.append(part)
+    return total, tuple(parts)
 
 
 def _count(holder: Mapping[str, Any], name: str) -> int:

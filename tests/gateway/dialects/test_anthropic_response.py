@@ -40,6 +40,14 @@ MESSAGE: dict[str, Any] = {
         "service_tier": "standard",
     },
 }
+USAGE = Usage(
+    input_tokens=12,
+    cache_read_tokens=5,
+    cache_write_tokens=10,
+    cache_write_1h_tokens=20,
+    output_tokens=5,
+    reasoning_tokens=4,
+)
 THOUGHT = {"type": "thinking", "thinking": "Let me see.", "signature": "EqQBCgIYAhIM"}
 REDACTED = {"type": "redacted_thinking", "data": "EmwKAhgBEgy3va3pzix"}
 
@@ -56,13 +64,14 @@ def test_a_plain_answer():
     assert read() == ChatResponse(
         text="Hello!",
         finish_reason=FinishReason.STOP,
-        usage=Usage(12, 5, 30, 20, 9, 4),
+        usage=USAGE,
         upstream_id="msg_01XFDUDYJgAACzvnptvVoYEL",
         upstream_model="claude-sonnet-4-5-20250929",
     )
     usage = read().usage
     assert usage is not None
-    assert (usage.prompt_tokens, usage.total_tokens) == (47, 56)
+    assert (usage.prompt_tokens, usage.completion_tokens) == (47, 9)
+    assert usage.total_tokens == 56
 
 
 def test_what_the_official_sdk_holds_is_read():
@@ -76,7 +85,7 @@ def test_what_the_official_sdk_holds_is_read():
     data = message.model_dump_json().encode()
     answer = DIALECT.read_chat(data, PLAIN)
     assert answer == read(content=content)
-    assert answer.usage == Usage(12, 5, 30, 20, 9, 4)
+    assert answer.usage == USAGE
     assert answer.tool_calls == (ToolCall("toolu_1", "f", '{"a":1}'),)
 
 
@@ -197,11 +206,19 @@ def test_a_clients_tool_may_be_called_instead_of_the_answers():
                 "cache_creation_input_tokens": 100,
                 "cache_creation": {"ephemeral_1h_input_tokens": 20},
             },
-            Usage(cache_write_tokens=100, cache_write_1h_tokens=20),
+            Usage(cache_write_tokens=80, cache_write_1h_tokens=20),
+        ),
+        (
+            {"cache_creation_input_tokens": 100},
+            Usage(cache_write_tokens=100),
         ),
         (
             {"cache_creation": {"ephemeral_5m_input_tokens": 7}},
             Usage(cache_write_tokens=7),
+        ),
+        (
+            {"output_tokens": 3, "output_tokens_details": {"thinking_tokens": 9}},
+            Usage(reasoning_tokens=3),
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -57,7 +58,8 @@ START: dict[str, Any] = {
     },
 }
 STOP = {"type": "message_stop"}
-STARTED = UsageUpdate(Usage(472, 100, 30, 20, 2))
+USAGE = Usage(472, 100, 10, 20, output_tokens=2)
+STARTED = UsageUpdate(USAGE)
 
 
 def opened(index: int, **block: object) -> dict[str, object]:
@@ -169,7 +171,7 @@ def test_a_whole_stream():
         ToolArgumentsDelta(0, 'rich"}'),
         ToolCallStart(1, "toolu_02", "get_time"),
         ToolArgumentsDelta(1, "{}"),
-        UsageUpdate(Usage(472, 100, 30, 20, 89)),
+        UsageUpdate(replace(USAGE, output_tokens=89)),
         Finished(FinishReason.TOOL_CALLS),
     ]
 
@@ -274,14 +276,16 @@ def test_usage_is_merged_field_by_field():
         "server_tool_use": {"web_search_requests": 1},
     }
     found = decode(wire(START, *text(0, "x"), last, STOP))
-    assert found[-2] == UsageUpdate(Usage(472, 100, 30, 20, 50, 7))
+    assert found[-2] == UsageUpdate(
+        replace(USAGE, output_tokens=43, reasoning_tokens=7)
+    )
 
 
 def test_cumulative_usage_may_grow():
     last = ended("end_turn")
     last["usage"] = {"input_tokens": 900, "output_tokens": 50}
     assert decode(wire(START, last, STOP))[-2] == UsageUpdate(
-        Usage(900, 100, 30, 20, 50)
+        replace(USAGE, input_tokens=900, output_tokens=50)
     )
 
 

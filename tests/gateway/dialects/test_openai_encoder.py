@@ -33,14 +33,25 @@ from gateway.kinds import FinishReason
 
 ENVELOPE = Envelope(answer_id="chatcmpl-1", model="m", created_s=7)
 USAGE = Usage(
-    input_tokens=10, cache_read_tokens=5, cache_write_tokens=2, output_tokens=4
+    input_tokens=10,
+    cache_read_tokens=5,
+    cache_write_tokens=2,
+    cache_write_1h_tokens=3,
+    audio_input_tokens=7,
+    output_tokens=4,
+    reasoning_tokens=6,
+    audio_output_tokens=8,
 )
 COUNTS = {
-    "prompt_tokens": 17,
-    "completion_tokens": 4,
-    "total_tokens": 21,
-    "prompt_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 2},
-    "completion_tokens_details": {"reasoning_tokens": 0},
+    "prompt_tokens": 27,
+    "completion_tokens": 18,
+    "total_tokens": 45,
+    "prompt_tokens_details": {
+        "cached_tokens": 5,
+        "cache_write_tokens": 5,
+        "audio_tokens": 7,
+    },
+    "completion_tokens_details": {"reasoning_tokens": 6, "audio_tokens": 8},
 }
 
 

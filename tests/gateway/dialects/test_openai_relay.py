@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import orjson
 import pytest
 from hypothesis import given, strategies as st
@@ -142,16 +144,47 @@ def test_usage_is_read_into_disjoint_buckets() -> None:
         {
             "prompt_tokens": 100,
             "completion_tokens": 20,
-            "prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 10},
-            "completion_tokens_details": {"reasoning_tokens": 5},
+            "prompt_tokens_details": {
+                "cached_tokens": 60,
+                "cache_write_tokens": 10,
+                "audio_tokens": 8,
+            },
+            "completion_tokens_details": {"reasoning_tokens": 5, "audio_tokens": 3},
         }
     )
     assert usage == Usage(
-        input_tokens=30,
+        input_tokens=22,
         cache_read_tokens=60,
         cache_write_tokens=10,
-        output_tokens=20,
+        audio_input_tokens=8,
+        output_tokens=12,
         reasoning_tokens=5,
+        audio_output_tokens=3,
     )
+    assert (usage.prompt_tokens, usage.completion_tokens) == (100, 20)
     assert read_usage(None) is None
     assert read_usage({"prompt_tokens": "7", "prompt_tokens_details": 3}) == Usage()
+
+
+COUNTS = st.integers(-5, 200) | st.none() | st.just("7")
+DETAILS = ("cached_tokens", "cache_write_tokens", "audio_tokens", "reasoning_tokens")
+
+
+@given(COUNTS, COUNTS, st.fixed_dictionaries(dict.fromkeys(DETAILS, COUNTS)))
+def test_the_buckets_sum_to_what_was_reported_whatever_the_details_claim(
+    prompt: object, completion: object, details: dict[str, object]
+) -> None:
+    usage = read_usage(
+        {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "prompt_tokens_details": details,
+            "completion_tokens_details": details,
+        }
+    )
+    assert usage is not None
+    assert usage.prompt_tokens == (max(prompt, 0) if isinstance(prompt, int) else 0)
+    assert usage.completion_tokens == (
+        max(completion, 0) if isinstance(completion, int) else 0
+    )
+    assert all(count >= 0 for count in astuple(usage))

@@ -88,6 +88,7 @@ def parse_chat(body: bytes) -> ChatCall:
             capabilities=frozenset(needed),
             prompt_tokens=chars // CHARS_PER_TOKEN,
             max_tokens=max_tokens,
+            choices=read_optional(parsed, "n", int) or 1,
         ),
         max_tokens=max_tokens,
         session_id=read_optional(parsed, "session_id", str),
