@@ -42,7 +42,7 @@ def optional_seconds(label: str, help_text: str) -> models.FloatField[Any, Any]:
 
 
 def price(label: str, help_text: str) -> models.DecimalField[Any, Any]:
-    """Make a field for a price in USD per million tokens; empty means unknown."""
+    """Make a field for a price in USD per million tokens; empty is not zero."""
     return models.DecimalField(
         f"{label} price (USD/Mtok)",
         max_digits=14,
@@ -50,7 +50,8 @@ def price(label: str, help_text: str) -> models.DecimalField[Any, Any]:
         null=True,
         blank=True,
         validators=[MinValueValidator(Decimal(0))],
-        help_text=f"{help_text}, in USD per million tokens. Empty: unknown.",
+        help_text=f"{help_text}, in USD per million tokens. Empty: the price that AILB "
+        "ships with, if it has one.",
     )
 
 

@@ -249,6 +249,13 @@ class Deployment(Row):
     cache_write_price_per_mtok_usd = price(
         "cache write", "Tokens written to the vendor's cache"
     )
+    cache_write_1h_price_per_mtok_usd = price(
+        "1-hour cache write", "Tokens written to the vendor's cache for an hour"
+    )
+    audio_input_price_per_mtok_usd = price("audio input", "Audio tokens of the prompt")
+    audio_output_price_per_mtok_usd = price(
+        "audio output", "Audio tokens of the answer"
+    )
     context_window = models.PositiveIntegerField(
         null=True,
         blank=True,
@@ -338,7 +345,15 @@ class Deployment(Row):
                     | Q(**{f"{name}_price_per_mtok_usd__gte": 0}),
                     name=f"deployment_{name}_price_not_negative",
                 )
-                for name in ("input", "output", "cache_read", "cache_write")
+                for name in (
+                    "input",
+                    "output",
+                    "cache_read",
+                    "cache_write",
+                    "cache_write_1h",
+                    "audio_input",
+                    "audio_output",
+                )
             ),
         ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,10 +22,10 @@ NOBODY: frozenset[int] = frozenset()
 class Reason(StrEnum):
     """Why a deployment may not serve a request; those in PASSING pass with time."""
 
-    NOT_ALLOWED = "not_allowed"
     INCAPABLE = "incapable"
     CONTEXT_TOO_SMALL = "context_too_small"
     CREDENTIAL_UNREADABLE = "credential_unreadable"
+    PRICE_UNKNOWN = "price_unknown"
     COOLING = "cooling"
     OPEN = "open"
     SATURATED = "saturated"
@@ -58,9 +57,9 @@ def select(
     *,
     health: HealthTable,
     now_s: float,
-    allowed: Container[int] | None = None,
+    requires_price: bool = False,
 ) -> Selection:
-    """Divide a model's deployments; `allowed` holds deployment ids, None = all.
+    """Divide a model's deployments; `requires_price` leaves out what has none.
 
     When nothing is ready, a model's only deployment may still be probed past its open
     breaker, and so may one deployment of each provider a second when all breakers are
@@ -71,7 +70,7 @@ def select(
     waiting: list[tuple[Deployment, Availability]] = []
     half_open: list[int] = []
     for deployment in model.deployments:
-        reason = _unfit(deployment, needs, allowed)
+        reason = _unfit(deployment, needs, requires_price=requires_price)
         if reason is not None:
             excluded.append((deployment, reason))
             continue
@@ -99,10 +98,10 @@ def select(
 
 
 def _unfit(
-    deployment: Deployment, needs: Needs, allowed: Container[int] | None
+    deployment: Deployment, needs: Needs, *, requires_price: bool
 ) -> Reason | None:
-    if allowed is not None and deployment.id not in allowed:
-        return Reason.NOT_ALLOWED
+    if requires_price and not has_price(deployment, needs.operation):
+        return Reason.PRICE_UNKNOWN
     if deployment.provider.is_credential_unreadable:
         return Reason.CREDENTIAL_UNREADABLE
     if not _is_capable(deployment, needs):
@@ -111,6 +110,15 @@ def _unfit(
     if window is not None and needs.prompt_tokens > window * ESTIMATE_MARGIN:
         return Reason.CONTEXT_TOO_SMALL
     return None
+
+
+def has_price(deployment: Deployment, operation: Operation) -> bool:
+    """Say whether it is known what a plain request of this kind costs there."""
+    prices = deployment.prices
+    if prices.input_per_mtok_usd is None:
+        return False
+    is_chat = operation is Operation.CHAT
+    return not is_chat or prices.output_per_mtok_usd is not None
 
 
 def _is_capable(deployment: Deployment, needs: Needs) -> bool:

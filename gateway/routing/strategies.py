@@ -18,11 +18,10 @@ from gateway.kinds import Algorithm, Operation
 from gateway.routing.availability import Admission
 from gateway.routing.eligibility import Selection
 from gateway.routing.health import HealthTable
-from gateway.routing.needs import Needs
+from gateway.routing.needs import EXPECTED_OUTPUT_TOKENS, Needs
 from gateway.routing.rotations import Rotations
 from gateway.snapshot import Deployment, Strategy
 
-EXPECTED_OUTPUT_TOKENS = 256  # when the client did not say
 LARGEST_FULL_SCAN = 4
 TOKENS_PER_PRICE = 1_000_000
 
@@ -79,8 +78,7 @@ def expected_cost_usd(deployment: Deployment, needs: Needs) -> float | None:
     if needs.operation is Operation.CHAT:
         if prices.output_per_mtok_usd is None:
             return None
-        output_tokens = needs.max_tokens or EXPECTED_OUTPUT_TOKENS
-        cost += output_tokens * prices.output_per_mtok_usd
+        cost += needs.output_tokens * prices.output_per_mtok_usd
     return cost / TOKENS_PER_PRICE
 
 

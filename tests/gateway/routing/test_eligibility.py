@@ -33,13 +33,15 @@ def reasons(selection: Selection) -> dict[int, Reason]:
     return {deployment.id: reason for deployment, reason in selection.excluded}
 
 
-def pick(*deployments, needs=CHAT, health=None, now_s=0.0, allowed=None) -> Selection:
+def pick(
+    *deployments, needs=CHAT, health=None, now_s=0.0, requires_price=False
+) -> Selection:
     return select(
         model(*deployments),
         needs,
         health=health or HealthTable(),
         now_s=now_s,
-        allowed=allowed,
+        requires_price=requires_price,
     )
 
 
@@ -102,10 +104,23 @@ def test_an_unreadable_credential_is_never_used():
     assert selection.retry_after_s is None
 
 
-def test_only_allowed_deployments_are_candidates():
-    selection = pick(deployment(1), deployment(2), allowed={2})
-    assert chosen(selection) == [2]
-    assert reasons(selection) == {1: Reason.NOT_ALLOWED}
+@pytest.mark.parametrize(
+    ("prices", "needs", "is_known"),
+    [
+        ((1.0, 2.0), CHAT, True),
+        ((0.0, 0.0), CHAT, True),
+        ((1.0, None), CHAT, False),
+        ((None, 2.0), CHAT, False),
+        ((1.0, None), Needs(operation=Operation.EMBEDDINGS), True),
+    ],
+)
+def test_where_a_price_is_required_those_without_one_are_left_out(
+    prices, needs, is_known
+):
+    row = deployment(1, price=prices)
+    selection = pick(row, needs=needs, requires_price=True)
+    assert reasons(selection) == ({} if is_known else {1: Reason.PRICE_UNKNOWN})
+    assert chosen(pick(row, needs=needs)) == [1]
 
 
 def test_the_state_of_health_is_the_reason():
@@ -210,17 +225,20 @@ events = st.lists(
 
 @given(events, st.sets(st.integers(0, 3)))
 def test_every_deployment_is_either_a_candidate_that_may_begin_or_has_a_reason(
-    failures, allowed
+    failures, priced
 ):
-    rows = [deployment(number) for number in range(4)]
+    rows = [
+        deployment(number, price=(1.0, 1.0) if number in priced else (None, None))
+        for number in range(4)
+    ]
     health, now_s = HealthTable(), 0.0
     for index, fault, wait_s in failures:
         now_s += wait_s
         if health.admits(rows[index], now_s, admission=Admission.NORMAL):
             fail(health, rows[index], fault, now_s)
-    selection = pick(*rows, health=health, now_s=now_s, allowed=allowed)
+    selection = pick(*rows, health=health, now_s=now_s, requires_price=True)
     assert sorted(chosen(selection) + list(reasons(selection))) == [0, 1, 2, 3]
-    assert set(chosen(selection)) <= allowed
+    assert set(chosen(selection)) <= priced
     for candidate in selection.candidates:
         begin(
             health,
@@ -229,7 +247,7 @@ def test_every_deployment_is_either_a_candidate_that_may_begin_or_has_a_reason(
             strategy=strategy(),
             admission=selection.admission,
         )
-    if not selection.candidates and allowed:
+    if not selection.candidates and priced:
         assert selection.retry_after_s is not None
         assert selection.retry_after_s >= 1.0
 
