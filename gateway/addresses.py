@@ -21,6 +21,8 @@ METADATA = frozenset(
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "instance-data"})
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -97,6 +99,12 @@ def check_url(url: str) -> SplitResult:
         raise AddressRefused("User, query and fragment are refused in a base URL.")
     check_host(host)
     return parts
+
+
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Give scheme, host and port of a checked address."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
 
 
 def check_host(host: str) -> None:

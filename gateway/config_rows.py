@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ConfigRows:
-    """The rows of one revision as plain dicts, credentials still ciphertext.
+    """The rows of one revision as plain dicts, secrets still ciphertext or digests.
 
     This is what the last-good file holds: compiling it gives the same snapshot.
     """
@@ -29,6 +29,12 @@ class ConfigRows:
     models: tuple[Row, ...]
     deployments: tuple[Row, ...]
     strategies: tuple[Row, ...]
+    tenants: tuple[Row, ...]
+    api_keys: tuple[Row, ...]
+    limits: tuple[Row, ...]
+    budgets: tuple[Row, ...]
+    pepper: str  # ciphertext; empty while there was never a key
+    installation: str
 
 
 def read_rows() -> ConfigRows:
@@ -45,14 +51,30 @@ def read_rows() -> ConfigRows:
         before = revision.current()
         found = ConfigRows(
             revision=before,
-            providers=tuple(map(storable, rows.Provider.objects.values())),
-            models=tuple(map(storable, rows.Model.objects.values())),
-            deployments=tuple(map(storable, rows.Deployment.objects.values())),
-            strategies=tuple(map(storable, rows.RoutingStrategy.objects.values())),
+            providers=values_of(rows.Provider),
+            models=values_of(rows.Model),
+            deployments=values_of(rows.Deployment),
+            strategies=values_of(rows.RoutingStrategy),
+            tenants=values_of(rows.Tenant),
+            api_keys=values_of(rows.ApiKey),
+            limits=values_of(rows.Limit),
+            budgets=values_of(rows.Budget),
+            pepper=only(rows.KeyPepper, "secret"),
+            installation=only(rows.Installation, "uid"),
         )
         if revision.current() == before:
             return found
     raise ConfigurationError("The configuration changed while it was read.")
+
+
+def values_of(model: type[Any]) -> tuple[Row, ...]:
+    """Read every row of a table in a stable order."""
+    return tuple(map(storable, model.objects.order_by("pk").values()))
+
+
+def only(model: type[Any], column: str) -> str:
+    """Read a column of a table's one row; empty without it."""
+    return next((str(row[column]) for row in values_of(model)), "")
 
 
 def storable(row: Row) -> Row:

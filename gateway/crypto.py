@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
+import re
 import secrets
 import string
 import zlib
@@ -22,6 +22,7 @@ PUBLIC_ID_LENGTH = 12
 SECRET_LENGTH = 43  # base62 characters: 256 bits
 CHECKSUM_LENGTH = 6
 BASE62 = string.digits + string.ascii_letters
+_KEY = re.compile(rf"{KEY_PREFIX}([0-9A-Za-z]{{1,32}})_[0-9A-Za-z]+")
 
 
 class SecretUnreadable(ConfigurationError):
@@ -148,14 +149,47 @@ def checksum(text: str) -> str:
     return digits
 
 
-def mint_api_key() -> str:
-    """Make a virtual key: `ailb_<public id>_<secret><checksum>`."""
-    public_id = "".join(secrets.choice(BASE62) for _ in range(PUBLIC_ID_LENGTH))
-    secret = "".join(secrets.choice(BASE62) for _ in range(SECRET_LENGTH))
-    head = f"{KEY_PREFIX}{public_id}_{secret}"
+def mint_api_key(*, public_id: str | None = None) -> str:
+    """Make a virtual key: `ailb_<public id>_<secret><checksum>`.
+
+    The secret has 256 random bits. A rotated key keeps its public id.
+    """
+    public_id = public_id or random_base62(PUBLIC_ID_LENGTH)
+    head = f"{KEY_PREFIX}{public_id}_{random_base62(SECRET_LENGTH)}"
     return head + checksum(head)
+
+
+def random_base62(length: int) -> str:
+    """Draw base62 characters, each with nearly six random bits."""
+    return "".join(secrets.choice(BASE62) for _ in range(length))
+
+
+def is_junk(token: str) -> bool:
+    """Say whether a token claims to be of our making and cannot be: its sum is wrong."""
+    if not token.startswith(KEY_PREFIX):
+        return False
+    return checksum(token[:-CHECKSUM_LENGTH]) != token[-CHECKSUM_LENGTH:]
+
+
+def public_id_of(token: str) -> str | None:
+    """Read the public id off a key of our making; None for any other text."""
+    found = _KEY.fullmatch(token)
+    return None if found is None or is_junk(token) else found.group(1)
+
+
+def new_pepper() -> str:
+    """Make a secret to digest keys under: 256 random bits."""
+    return secrets.token_urlsafe(32)
 
 
 def digest(token: str, pepper: str) -> str:
     """HMAC-SHA-256 of a key under the pepper, in hex: what is stored of it."""
-    return hmac.new(pepper.encode(), token.encode(), hashlib.sha256).hexdigest()
+    mac = _keyed(pepper).copy()
+    mac.update(token.encode())
+    return mac.hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _keyed(pepper: str) -> hmac.HMAC:
+    """Prepare the pepper once: OpenSSL takes longer for it than for a key."""
+    return hmac.new(pepper.encode(), digestmod="sha256")

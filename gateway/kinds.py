@@ -72,3 +72,66 @@ class Fault(StrEnum):
     REJECTED = "rejected"  # other 4xx: the request itself is at fault
     INVALID_RESPONSE = "invalid_response"  # 200 with garbage; 3xx
     INTERRUPTED = "interrupted"  # stall or reset after the first forwarded byte
+
+
+class Right(StrEnum):
+    """What a virtual key may do; a key has the rights its row names and no other."""
+
+    CHAT = "chat"
+    EMBEDDINGS = "embeddings"
+    MEMORY = "memory"  # the conversations of its own tenant
+    DOCUMENTS = "documents"  # the collections it may read, to fill and to search
+    MANAGEMENT_READ = "management_read"
+    MANAGEMENT_WRITE = "management_write"
+
+
+class Scope(StrEnum):
+    """Whose requests a limit counts or a budget pays for."""
+
+    KEY = "key"
+    TENANT = "tenant"
+    MODEL = "model"
+    PROVIDER = "provider"
+    EVERYBODY = "everybody"
+
+
+class Measure(StrEnum):
+    """What a limit counts; TOKENS are input and output together."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    INPUT_TOKENS = "input_tokens"
+    OUTPUT_TOKENS = "output_tokens"
+    CONCURRENCY = "concurrency"  # requests in flight at once: no window
+
+
+class Window(StrEnum):
+    """The sliding window of a limit."""
+
+    SECOND = "second"
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+
+    @property
+    def length_s(self) -> int:
+        """Give its length in seconds."""
+        return {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}[self.value]
+
+
+class Period(StrEnum):
+    """What a budget is for: calendar periods in UTC, weeks from Monday, or for ever."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    TOTAL = "total"
+
+
+class PriceOrigin(StrEnum):
+    """Where the price of a usage came from; UNKNOWN is not free."""
+
+    ROW = "row"  # the deployment's own
+    SHIPPED = "shipped"  # the table that comes with AILB
+    SIMULATED = "simulated"  # a simulator's answer costs nothing
+    UNKNOWN = "unknown"

@@ -6,17 +6,29 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import connection, transaction
 
+from gateway.addresses import origin
+from gateway.crypto import Secret, SecretUnreadable
 from gateway.dialects.record import UpstreamModel
 from gateway.kinds import Source
 from gateway.models import Deployment, Model, Provider
+from gateway.models.configuration import Row
 from gateway.models.validators import validate_name
 from gateway.snapshot_compiler import AUTO, LATEST
 
 MAX_NAME_LENGTH = 200
 ADVISORY_LOCK = 0x61696C62  # "ailb"
+SHOWN_CHARACTERS = 4
+MIN_LENGTH_TO_SHOW = 12  # of a shorter credential, four characters are too much
+# What belongs to whoever a row comes from, if that is not an operator.
+OWNED_FIELDS: Mapping[type[Row], tuple[str, ...]] = {
+    Provider: ("name", "kind", "base_url", "credential"),
+    Model: ("name",),
+    Deployment: ("model", "provider", "upstream_model"),
+}
 FALLBACKS_GRAMMAR = "model=fallback,fallback;model=fallback"
 
 
@@ -55,7 +67,7 @@ def exclusive() -> Iterator[None]:
         yield
 
 
-def save_changes(row: Provider | Model | Deployment, **values: object) -> bool:
+def save_changes(row: Row, **values: object) -> bool:
     """Write what differs; a row without a difference is left alone."""
     changed = [name for name, value in values.items() if getattr(row, name) != value]
     for name in changed:
@@ -65,14 +77,14 @@ def save_changes(row: Provider | Model | Deployment, **values: object) -> bool:
     return bool(changed)
 
 
-def withdraw(row: Provider | Model | Deployment) -> bool:
+def withdraw(row: Row) -> bool:
     """Disable a row whose origin is gone; an operator may enable it again."""
     if row.is_withdrawn:
         return False
     return save_changes(row, enabled_when_withdrawn=row.enabled, enabled=False)
 
 
-def restore(row: Provider | Model | Deployment) -> bool:
+def restore(row: Row) -> bool:
     """Bring back a withdrawn row: enabled only if it was, or an operator enabled it."""
     if not row.is_withdrawn:
         return False
@@ -201,6 +213,41 @@ def unknown_models(names: Iterable[str]) -> list[str]:
     """Pick the names that no Model row bears; `auto` is always known."""
     known = {AUTO, *Model.objects.values_list("name", flat=True)}
     return [name for name in names if spelled(name, known) is None]
+
+
+def check_fallbacks(model: str, fallbacks: Iterable[str], *, are_new: bool) -> None:
+    """Refuse fallbacks to the model itself, and new ones to models unknown.
+
+    Raises:
+        ValidationError: Of the field `fallbacks`.
+
+    """
+    if model and spelled(model, fallbacks):
+        raise ValidationError({"fallbacks": "A model may not fall back to itself."})
+    if are_new and (unknown := unknown_models(fallbacks)):
+        named = ", ".join(unknown)
+        raise ValidationError({"fallbacks": f"No model is called {named}."})
+
+
+def is_sent_elsewhere(
+    credential: Secret | None, *, before: str | None, after: str | None
+) -> bool:
+    """Say whether a kept credential would reach another server than before."""
+    if not (credential and before and after):
+        return False
+    return origin(before) != origin(after)
+
+
+def credential_hint(row: Provider) -> str:
+    """Show the last four characters of a credential, or that there is none."""
+    try:
+        credential = row.credential.reveal(settings.AILB_ENCRYPTION_KEYS)
+    except SecretUnreadable:
+        return "unreadable"
+    if not credential:
+        return "none"
+    is_long = len(credential) >= MIN_LENGTH_TO_SHOW
+    return "…" + credential[-SHOWN_CHARACTERS:] if is_long else "set"
 
 
 def apply_fallbacks(wanted: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from django.db import connections, models
 
 from gateway.errors import ConfigurationError
-from gateway.models import ConfigRevision, Deployment, Model, Provider, RoutingStrategy
+from gateway.models import (
+    ApiKey,
+    Budget,
+    ConfigRevision,
+    Deployment,
+    KeyPepper,
+    Limit,
+    Model,
+    Provider,
+    RoutingStrategy,
+    Tenant,
+)
 
 # Every table whose rows a snapshot is compiled from.
 CONFIGURATION: tuple[type[models.Model], ...] = (
@@ -13,6 +24,11 @@ CONFIGURATION: tuple[type[models.Model], ...] = (
     RoutingStrategy,
     Model,
     Deployment,
+    Tenant,
+    KeyPepper,
+    ApiKey,
+    Limit,
+    Budget,
 )
 EVENTS = ("INSERT", "UPDATE", "DELETE")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.kinds import Algorithm, Operation
+from gateway.access import Access
+from gateway.kinds import Algorithm, Operation, PriceOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,19 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """USD per million tokens; None = unknown, which is not zero."""
+    """USD per million tokens; None = unknown, which is not zero.
+
+    `origin` says where the prices of plain input and output came from.
+    """
 
     input_per_mtok_usd: float | None = None
     output_per_mtok_usd: float | None = None
     cache_read_per_mtok_usd: float | None = None
     cache_write_per_mtok_usd: float | None = None
+    cache_write_1h_per_mtok_usd: float | None = None
+    audio_input_per_mtok_usd: float | None = None
+    audio_output_per_mtok_usd: float | None = None
+    origin: PriceOrigin = PriceOrigin.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +153,8 @@ class Snapshot:
     """Every row a request may need, at one revision.
 
     `aliases` maps other spellings to model names (Ollama's `llama3` for
-    `llama3:latest`); they work but are not listed.
+    `llama3:latest`); they work but are not listed. `installation` names the database that
+    it was read from.
     """
 
     revision: int
@@ -153,6 +162,8 @@ class Snapshot:
     models: Mapping[str, Model]
     aliases: Mapping[str, str]
     default_strategy: Strategy
+    access: Access = field(default_factory=Access)
+    installation: str = ""
     warnings: tuple[str, ...] = ()
 
     def model(self, name: str) -> Model | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from types import MappingProxyType
 
 from django.core.exceptions import ValidationError
 
+from gateway.access import Access
+from gateway.access_compiler import compile_access
 from gateway.addresses import AddressRefused, check_url
 from gateway.config_rows import ConfigRows, Row
 from gateway.crypto import Secret, SecretUnreadable
@@ -17,12 +18,12 @@ from gateway.dialects import registry
 from gateway.errors import ConfigurationError
 from gateway.kinds import Algorithm, Source
 from gateway.models.validators import validate_capabilities, validate_headers
+from gateway.pricing import effective_prices, stated_prices
 from gateway.snapshot import (
     Breaker,
     Capabilities,
     Deployment,
     Model,
-    Prices,
     Provider,
     Snapshot,
     Strategy,
@@ -57,6 +58,7 @@ def compile_rows(
         if row["enabled"]:
             strategy = strategies.get(row["strategy_id"], default)
             models[row["name"]] = model_from(row, strategy, grouped[row["id"]])
+    access = compile_access(found, keys)
     serving = {d.provider.id for each in grouped.values() for d in each}
     return Snapshot(
         revision=found.revision,
@@ -70,7 +72,9 @@ def compile_rows(
         models=MappingProxyType(with_auto(models, default)),
         aliases=MappingProxyType(aliases_of(models)),
         default_strategy=default,
-        warnings=tuple(warnings_of(models, providers.values())),
+        access=access,
+        installation=found.installation,
+        warnings=tuple(warnings_of(models, providers.values(), access)),
     )
 
 
@@ -227,7 +231,12 @@ def deployment_from(
         raise ConfigurationError(
             f"Deployment {row['id']} of {model!r}: options must be a JSON object."
         )
-    prices = {f.name: row[price_column(f.name)] for f in fields(Prices)}
+    prices = effective_prices(
+        stated_prices(row),
+        kind=provider.kind,
+        upstream_model=row["upstream_model"],
+        is_simulated=provider.is_simulated,
+    )
     return Deployment(
         id=row["id"],
         model=model,
@@ -238,15 +247,10 @@ def deployment_from(
         version=row["version"],
         context_window=row["context_window"],
         capabilities=Capabilities(**row["capabilities"]),
-        prices=Prices(**prices),
+        prices=prices,
         timeouts=timeouts_from(row, provider.timeouts),
         options=MappingProxyType(dict(row["options"])),
     )
-
-
-def price_column(name: str) -> str:
-    """Give the column of a price: `input_per_mtok_usd` is `input_price_per_mtok_usd`."""
-    return name.replace("_per_mtok", "_price_per_mtok")
 
 
 def model_from(
@@ -314,7 +318,7 @@ def aliases_of(models: Mapping[str, Model]) -> dict[str, str]:
 
 
 def warnings_of(
-    models: Mapping[str, Model], providers: Iterable[Provider]
+    models: Mapping[str, Model], providers: Iterable[Provider], access: Access
 ) -> Iterable[str]:
     """Say what serves, but not as the operator may think."""
     known = {**aliases_of(models), **dict.fromkeys(models, "")}
@@ -328,3 +332,8 @@ def warnings_of(
                 f"Provider {provider.name!r} is not called: its credential cannot be "
                 "read with the present AILB_ENCRYPTION_KEYS. Enter it again."
             )
+    if access.keys.is_unreadable:
+        yield (
+            "No API key can be checked: what they are stored under cannot be read with "
+            "the present AILB_ENCRYPTION_KEYS."
+        )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import asdict, replace
+import time
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import orjson
@@ -39,7 +40,17 @@ class SnapshotStore:
         self._snapshot: Snapshot | None = None
         self._refused_revision: int | None = None
         self._refusal: str | None = None
-        self.is_database_away = False
+        self._away_since_s: float | None = None  # monotonic
+
+    @property
+    def is_database_away(self) -> bool:
+        """Whether the database did not answer last time."""
+        return self._away_since_s is not None
+
+    def away_for_s(self) -> float:
+        """Say for how long the database has been away; 0 while it answers."""
+        since_s = self._away_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
 
     @property
     def problem(self) -> str | None:
@@ -80,7 +91,7 @@ class SnapshotStore:
         except ConfigurationError as error:
             self._refuse(None, error)
             return False
-        self.is_database_away = False
+        self._away_since_s = None
         if found is None:
             return False
         try:
@@ -131,7 +142,8 @@ class SnapshotStore:
 
         Gives whether the snapshot changed.
         """
-        self.is_database_away = True
+        if self._away_since_s is None:
+            self._away_since_s = time.monotonic()
         found = self._read_kept() if self._snapshot is None else None
         if found is None:
             return False
@@ -162,13 +174,7 @@ class SnapshotStore:
     def _read_kept(self) -> ConfigRows | None:
         try:
             kept = orjson.loads(self._last_good.read_bytes())
-            return ConfigRows(
-                revision=kept["revision"],
-                providers=tuple(kept["providers"]),
-                models=tuple(kept["models"]),
-                deployments=tuple(kept["deployments"]),
-                strategies=tuple(kept["strategies"]),
-            )
+            return ConfigRows(**{f.name: kept[f.name] for f in fields(ConfigRows)})
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning(
                 "snapshot file unreadable", extra={"reason": type(error).__name__}

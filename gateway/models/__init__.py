@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from gateway.models.access import ApiKey, ApiKeyUse, KeyPepper, Tenant
 from gateway.models.configuration import Deployment, Model, Provider
-from gateway.models.state import ConfigRevision, Heartbeat, Lease
+from gateway.models.quotas import Budget, BudgetNotice, BudgetSpend, Limit
+from gateway.models.state import ConfigRevision, Heartbeat, Installation, Lease
 from gateway.models.strategy import RoutingStrategy
+from gateway.models.usage import UsageRecord, UsageRollup
 
 __all__ = [
+    "ApiKey",
+    "ApiKeyUse",
+    "Budget",
+    "BudgetNotice",
+    "BudgetSpend",
     "ConfigRevision",
     "Deployment",
     "Heartbeat",
+    "Installation",
+    "KeyPepper",
     "Lease",
+    "Limit",
     "Model",
     "Provider",
     "RoutingStrategy",
+    "Tenant",
+    "UsageRecord",
+    "UsageRollup",
 ]

@@ -64,3 +64,24 @@ class Lease(models.Model):
     @override
     def __str__(self) -> str:
         return f"{self.name} held by {self.holder}"
+
+
+class Installation(models.Model):
+    """One row, made with the database: what tells this installation from any other.
+
+    Whatever several installations may share, such as a Redis, is kept apart by it.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    uid = models.CharField(max_length=32)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(id=1), name="installation_single_row"
+            )
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return f"installation {self.uid}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import ssl
 import unicodedata
 from typing import Any
 
 from django.core.exceptions import ValidationError
 
 from gateway.addresses import AddressRefused, check_url
+from gateway.kinds import Right
 from gateway.snapshot import Capabilities
 
 # Set by the transport itself, or a place where a secret would lie in clear.
@@ -56,6 +58,23 @@ def validate_proxy_url(value: str) -> None:
         validate_base_url(value)
 
 
+def validate_credential(value: str) -> None:
+    """Allow what a header can carry."""
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValidationError("Allowed are printable ASCII characters, no blanks.")
+
+
+def validate_ca_file(value: str) -> None:
+    """Refuse a file that connections could not be checked with; empty is none."""
+    try:
+        if value:
+            ssl.create_default_context(cafile=value)
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise ValidationError(
+            "There is no readable PEM file of certificates at this path on the server."
+        ) from error
+
+
 def validate_object(value: Any) -> None:
     """Allow a JSON object."""
     if not isinstance(value, dict):
@@ -70,6 +89,15 @@ def validate_names(value: Any) -> None:
         raise ValidationError('Allowed is a JSON list of names: ["name"].')
     if len(set(value)) != len(value):
         raise ValidationError("A name stands here twice.")
+
+
+def validate_rights(value: Any) -> None:
+    """Allow a JSON list of distinct rights."""
+    validate_names(value)
+    for name in value:
+        if name not in {right.value for right in Right}:
+            known = ", ".join(right.value for right in Right)
+            raise ValidationError(f"{name!r} is not a right; allowed are {known}.")
 
 
 def validate_headers(value: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -11,9 +11,9 @@ from django.conf import settings
 
 from gateway.config_rows import ConfigRows, read_rows
 from gateway.crypto import new_encryption_key
-from gateway.kinds import Source
+from gateway.kinds import PriceOrigin, Source
 from gateway.models import Deployment, Model, Provider, RoutingStrategy
-from gateway.snapshot import Snapshot, Timeouts
+from gateway.snapshot import Prices, Snapshot, Timeouts
 from gateway.snapshot_compiler import compile_rows
 
 pytestmark = pytest.mark.django_db
@@ -63,6 +63,35 @@ def test_what_the_file_keeps_compiles_to_the_same_snapshot() -> None:
     assert headers["authorization"] == "Bearer sk-canary"
     assert headers["x-a"] == "b"
     assert "sk-canary" not in repr(again)
+
+
+def test_prices_are_the_rows_the_tables_or_unknown() -> None:
+    openai, other = provider("a"), provider("b", kind="openai_compatible")
+    deploy("listed", openai, upstream_model="gpt-4o-mini-2024-07-18")
+    deploy("own", other, input_price_per_mtok_usd="0.1", output_price_per_mtok_usd=3)
+    deploy("unknown", other)
+    models = compiled().models
+    prices = {name: models[name].deployments[0].prices for name in models}
+    assert prices["listed"].cache_read_per_mtok_usd == 0.075
+    assert prices["listed"].origin is PriceOrigin.SHIPPED
+    assert prices["own"].cache_read_per_mtok_usd == 0.1
+    assert prices["own"].origin is PriceOrigin.ROW
+    assert prices["unknown"] == Prices()
+
+
+def test_a_simulated_deployment_is_free() -> None:
+    deploy("m", provider(source=Source.SIMULATOR), upstream_model="gpt-4o")
+    (deployment,) = compiled().models["m"].deployments
+    assert deployment.prices.output_per_mtok_usd == 0
+    assert deployment.prices.origin is PriceOrigin.SIMULATED
+
+
+def test_a_row_kept_before_a_price_had_a_column_compiles() -> None:
+    deploy("m", provider(), input_price_per_mtok_usd=1)
+    found = read_rows()
+    row = {k: v for k, v in found.deployments[0].items() if "audio" not in k}
+    (deployment,) = compiled(replace(found, deployments=(row,))).models["m"].deployments
+    assert deployment.prices.input_per_mtok_usd == 1
 
 
 def test_disabled_rows_do_not_serve() -> None:
