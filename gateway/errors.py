@@ -5,13 +5,19 @@ AilbError
 ├── ClientError                 the caller's request is at fault (4xx)
 │   ├── InvalidRequest          400, names the field
 │   ├── AuthenticationFailed    401, the caller's own key and nothing else
+│   ├── PermissionDenied        403, the right key for something else
 │   ├── NotFound                404, unknown model or route
 │   ├── MethodNotAllowed        405
+│   ├── Conflict                409, another row or its owner forbids it
 │   ├── BodyTooLarge            413
 │   └── UnsupportedMediaType    415
 ├── UpstreamError               one attempt failed; `fault` says how
 ├── NoEligibleDeployment        nothing may serve this request now
 ├── AllAttemptsFailed           every attempt failed; carries the last UpstreamError
+├── KeyUncheckable              503, a key that cannot be checked now
+├── DatabaseAway                503, what only the database could answer
+├── RateLimited                 429, a limit is reached; waiting helps
+├── BudgetExhausted             429, nothing is left of a budget
 └── NotReady                    no configuration yet
 
 Classes say what follows (status, code); instances carry fields. What follows from
@@ -23,7 +29,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from gateway.kinds import Fault, FaultDomain
+from gateway.access import Standing
+from gateway.kinds import Fault, FaultDomain, Measure, Period, Scope
 
 
 class AilbError(Exception):
@@ -76,6 +83,22 @@ class AuthenticationFailed(ClientError):
     code = "invalid_api_key"
 
 
+class PermissionDenied(ClientError):
+    """A valid key that may not do this; the message names what."""
+
+    status = 403
+    code = "permission_denied"
+    domain = FaultDomain.POLICY
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None
+    ) -> None:
+        """`param` is the field that asked for it, if one did."""
+        super().__init__(message)
+        self.param = param
+        self.code = code or "permission_denied"
+
+
 class NotFound(ClientError):
     """An unknown model or route."""
 
@@ -101,6 +124,18 @@ class MethodNotAllowed(ClientError):
         """Keep `allowed`: the methods of the route, as the header Allow lists them."""
         super().__init__(message)
         self.allowed = allowed
+
+
+class Conflict(ClientError):
+    """A change that another row, or whoever owns this one, does not allow."""
+
+    status = 409
+    code = "conflict"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        """`param` is the field at fault, None for the row as a whole."""
+        super().__init__(message)
+        self.param = param
 
 
 class BodyTooLarge(ClientError):
@@ -205,3 +240,72 @@ class NotReady(AilbError):
 
     status = 503
     code = "not_ready"
+
+
+class KeyUncheckable(AilbError):
+    """The key cannot be checked now: no reason for its owner to throw it away."""
+
+    status = 503
+    code = "key_uncheckable"
+    retry_after_s: float | None = 5.0
+
+
+class RateLimited(AilbError):
+    """A limit is reached; `standings` say how all limits of the request stand."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+    domain = FaultDomain.POLICY
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        scope: Scope,
+        measure: Measure,
+        retry_after_s: float,
+        standings: tuple[Standing, ...],
+    ) -> None:
+        """`scope` and `measure` are those of the limit that is reached."""
+        super().__init__(message)
+        is_of_requests = measure in {Measure.REQUESTS, Measure.CONCURRENCY}
+        self.type = "requests" if is_of_requests else "tokens"
+        self.scope = scope
+        self.measure = measure
+        self.retry_after_s = retry_after_s
+        self.standings = standings
+
+
+class BudgetExhausted(AilbError):
+    """Nothing is left of a hard budget.
+
+    `retry_after_s` is None when it is spent; else what is left is only reserved, and
+    requests that end give some of it back.
+    """
+
+    status = 429
+    code = "insufficient_quota"
+    type = "insufficient_quota"
+    domain = FaultDomain.POLICY
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        scope: Scope,
+        period: Period,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """`scope` and `period` are those of the budget."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.scope = scope
+        self.period = period
+
+
+class DatabaseAway(AilbError):
+    """What was asked needs the database, which does not answer."""
+
+    status = 503
+    code = "database_unavailable"
+    retry_after_s: float | None = 5.0

@@ -37,8 +37,36 @@ ATTEMPTS = Counter(
 )
 TOKENS = Counter(
     "ailb_tokens_total",
-    "Tokens used, in disjoint kinds, but reasoning, which is a part of output.",
+    "Tokens used, each in exactly one kind.",
     ["model", "provider", "kind"],
+)
+COST = Counter(
+    "ailb_cost_usd_total",
+    "What requests cost at the prices valid then, in USD; unpriced ones not included.",
+    ["model", "provider"],
+)
+UNPRICED_REQUESTS = Counter(
+    "ailb_unpriced_requests_total",
+    "Requests that reached a provider and whose price is unknown.",
+    ["model", "provider"],
+)
+USAGE_RECORDED = Counter(
+    "ailb_usage_recorded_total",
+    "Requests whose usage was written to the spool, on its way to the ledger.",
+)
+USAGE_LOST = Counter(
+    "ailb_usage_lost_total",
+    "Requests whose usage is lost: the disk refused it and memory was full.",
+)
+USAGE_SPOOLED_BYTES = Gauge(
+    "ailb_usage_spooled_bytes",
+    "Usage in the spool that is not yet in the database.",
+    multiprocess_mode="livemax",
+)
+USAGE_SKIPPED_BYTES = Gauge(
+    "ailb_usage_skipped_bytes",
+    "Lines of the spool that could not be read and were put aside.",
+    multiprocess_mode="livemax",
 )
 ACTIVE_CONNECTIONS = Gauge(
     "ailb_active_connections",
@@ -60,4 +88,24 @@ CONFIG_REFUSED = Gauge(
     "ailb_config_refused",
     "1 while a newer configuration is refused and the previous one serves.",
     multiprocess_mode="livemax",
+)
+LIMITS_SHARED = Gauge(
+    "ailb_limits_shared",
+    "1 while limits are counted in Redis, 0 while each process counts for itself.",
+    multiprocess_mode="livemin",
+)
+LIMIT_REFUSALS = Counter(
+    "ailb_limit_refusals_total",
+    "Requests refused because a limit was reached.",
+    ["scope", "measure"],
+)
+BUDGET_REFUSALS = Counter(
+    "ailb_budget_refusals_total",
+    "Requests refused because a hard budget was spent.",
+    ["scope", "period"],
+)
+BUDGET_WARNINGS = Counter(
+    "ailb_budget_warnings_total",
+    "Requests admitted while a budget stood at or over its warning.",
+    ["scope", "period"],
 )
