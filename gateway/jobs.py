@@ -1,4 +1,7 @@
-"""Background work: one process at a time does it, by a lease in the database."""
+"""Background work: one process at a time does it, by a lease in the database.
+
+But for the spool of usage: it lies on this machine, so every process drains its own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,10 +17,17 @@ from asgiref.sync import (
     sync_to_async,  # noqa: TID251 - background work, not the request path
 )
 from django.conf import settings
-from django.db import IntegrityError, close_old_connections, transaction
+from django.db import (
+    IntegrityError,
+    close_old_connections,
+    connections,
+    transaction,
+)
 from django.db.models import Q
 from django.utils import timezone
 
+from gateway import notices
+from gateway.bookkeeping import drain, merge_spends, prune
 from gateway.discovery import refresh_ollama
 from gateway.heartbeat import forget_runs
 from gateway.models import Lease
@@ -30,6 +41,12 @@ LEASE_S = 15.0  # a leader that is not heard of for this long is replaced
 TURN_S = 5.0  # between two looks at the lease and the clock
 DISCOVERY_INTERVAL_S = 60.0
 CLEANING_INTERVAL_S = 600.0
+NOTICES_INTERVAL_S = 5.0
+MERGING_INTERVAL_S = 60.0
+PRUNING_INTERVAL_S = 60.0
+PRUNING_BATCHES = 50  # at each interval: the lease must not run out meanwhile
+PRUNING_PAUSE_S = 0.05  # between two batches, in which others may write
+DRAIN_INTERVAL_S = 0.5
 
 
 def hold_lease(name: str, holder: str, *, now: datetime, duration_s: float) -> bool:
@@ -53,6 +70,15 @@ def release_lease(name: str, holder: str) -> None:
     Lease.objects.filter(name=name, holder=holder).delete()
 
 
+async def pause(stop: asyncio.Event, duration_s: float) -> None:
+    """Wait so long, or until `stop` is set."""
+    try:
+        async with asyncio.timeout(duration_s):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
 @dataclass(slots=True)
 class Job:
     """Work that is done again and again; `due_s` is on the monotonic clock."""
@@ -70,24 +96,60 @@ class JobRunner:
         """`holder` names this process in the lease."""
         self._holder = holder
         self._upstream = Upstream()
+        self._are_books_waiting = False
+        self._gone_workers: frozenset[str] = frozenset()
         self._jobs = [
+            Job("tell of budgets", self._tell, NOTICES_INTERVAL_S),
             Job("discover models", self._discover, DISCOVERY_INTERVAL_S),
+            Job("merge spends", self._merge, MERGING_INTERVAL_S),
+            Job("prune usage", self._prune, PRUNING_INTERVAL_S),
             Job("forget old heartbeats", self._clean, CLEANING_INTERVAL_S),
         ]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. A database that is away is waited for."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._lead(stop), name="lead")
+            tasks.create_task(self._keep_books(stop), name="keep the books")
+
+    async def _lead(self, stop: asyncio.Event) -> None:
         try:
             while not stop.is_set():
                 await self._turn()
-                try:
-                    async with asyncio.timeout(TURN_S):
-                        await stop.wait()
-                except TimeoutError:
-                    continue
+                await pause(stop, TURN_S)
         finally:
             await self._upstream.aclose()
             await self._give_back()
+
+    async def _keep_books(self, stop: asyncio.Event) -> None:
+        """Drain the spool until `stop` is set, and then what the workers left behind.
+
+        In a thread of its own: the books must not wait for a job.
+        """
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, thread_name_prefix="ailb-books") as thread:
+            while not stop.is_set():
+                await loop.run_in_executor(thread, self._drain)
+                await pause(stop, DRAIN_INTERVAL_S)
+            while await loop.run_in_executor(thread, self._drain):
+                continue
+            await loop.run_in_executor(thread, connections.close_all)
+
+    def _drain(self) -> int:
+        """Drain once; 0 when nothing is left, or it cannot be done now."""
+        try:
+            close_old_connections()
+            recorded = drain(settings.AILB_SPOOL_DIR)
+        except DATABASE_AWAY as error:
+            if not self._are_books_waiting:
+                logger.warning("usage waits in the spool", extra={"reason": str(error)})
+            self._are_books_waiting = True
+            return 0
+        except Exception:  # a process edge: the books must go on after any one fault
+            logger.exception("draining the spool of usage failed; it is tried again")
+            return 0
+        self._are_books_waiting = False
+        return recorded
 
     async def _turn(self) -> None:
         try:
@@ -115,6 +177,22 @@ class JobRunner:
     async def _discover(self) -> None:
         for refreshed in await refresh_ollama(self._upstream):
             logger.debug("discovery", extra={"result": str(refreshed)})
+
+    async def _tell(self) -> None:
+        await notices.tell(self._upstream, today=timezone.now().date())
+
+    async def _merge(self) -> None:
+        self._gone_workers = await sync_to_async(merge_spends)(
+            settings.AILB_SPOOL_DIR, suspects=self._gone_workers
+        )
+
+    async def _prune(self) -> None:
+        midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+        before = midnight - timedelta(days=settings.AILB_USAGE_RETENTION_DAYS)
+        for _ in range(PRUNING_BATCHES):
+            if not await sync_to_async(prune)(before=before):
+                return
+            await asyncio.sleep(PRUNING_PAUSE_S)
 
     async def _clean(self) -> None:
         await sync_to_async(forget_runs)(

@@ -142,6 +142,33 @@ class Upstream:
         """Send something small and read the answer whole; raises like `get`."""
         return await self._whole(provider, url, body, timeout_s=timeout_s)
 
+    async def notify(self, url: str, body: bytes, *, timeout_s: float) -> int:
+        """POST JSON to somebody who is no provider; give the status, whatever it is.
+
+        The caller has checked `url`; its addresses are checked when it is resolved.
+
+        Raises:
+            UpstreamError: UNREACHABLE, TIMEOUT, STALE_CONNECTION or INVALID_RESPONSE.
+
+        """
+        request = httpx.Request(
+            "POST",
+            url,
+            headers=encoded_headers((("content-type", "application/json"),)),
+            content=body,
+            extensions={"connect_timeout_s": timeout_s},
+        )
+        try:
+            async with asyncio.timeout(timeout_s):
+                with mapped_errors():
+                    response = await self._transport.handle_async_request(request)
+                await response.aclose()
+        except TimeoutError as error:
+            raise UpstreamError(
+                Fault.TIMEOUT, f"No answer came within {timeout_s:g} s."
+            ) from error
+        return response.status_code
+
     async def _whole(
         self, provider: Provider, url: str, body: bytes | None, *, timeout_s: float
     ) -> Reply:

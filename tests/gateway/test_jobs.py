@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from gateway.heartbeat import Pulse, forget_runs
 from gateway.jobs import JobRunner, hold_lease, release_lease
-from gateway.models import Heartbeat, Lease
+from gateway.models import (
+    Budget,
+    BudgetNotice,
+    BudgetSpend,
+    Heartbeat,
+    Lease,
+    Tenant,
+    UsageRecord,
+)
+from gateway.spool import Spool, segments
+from gateway.usage_sums import RECORDED
+from tests.gateway.usage_lines import usage_line, write_file
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -71,3 +85,66 @@ def test_a_process_has_one_row_however_often_it_beats() -> None:
     pulse.beat({"in_flight": {"a": 2}}, config_revision=5)
     row = Heartbeat.objects.get()
     assert (row.config_revision, row.report) == (5, {"in_flight": {"a": 2}})
+
+
+@pytest.fixture
+def folder(tmp_path: Path, settings: Settings) -> Path:
+    """Give the runner a spool of its own."""
+    settings.AILB_SPOOL_DIR = tmp_path / "spool"
+    return tmp_path / "spool"
+
+
+async def until_true(look: Callable[[], Awaitable[bool]]) -> None:
+    while not await look():
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_every_runner_drains_its_spool_and_once_more_at_the_stop(
+    folder: Path,
+) -> None:
+    await Lease.objects.acreate(
+        name="jobs", holder="another", expires_at=timezone.now() + timedelta(hours=1)
+    )
+    write_file(folder, [usage_line()])
+    worker = Spool(folder, "w2")
+    worker.append(usage_line().as_bytes())
+    stop = asyncio.Event()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        tasks.create_task(JobRunner(holder="me").run(stop))
+        await until_true(UsageRecord.objects.aexists)
+        assert await UsageRecord.objects.acount() == 1
+        worker.close()
+        stop.set()
+    assert await UsageRecord.objects.acount() == 2
+    assert segments(folder) == []
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_leader_tells_of_budgets_and_prunes(
+    folder: Path, settings: Settings
+) -> None:
+    settings.AILB_USAGE_RETENTION_DAYS = 10
+    now = timezone.now()
+    old, new = now - timedelta(days=12), now - timedelta(days=9)
+    for at in (old, new):
+        line = usage_line()
+        await UsageRecord.objects.acreate(
+            at=at, **{name: getattr(line, name) for name in RECORDED}
+        )
+    tenant = await Tenant.objects.acreate(name="acme")
+    budget = await Budget.objects.acreate(tenant=tenant, amount_usd=1, period="total")
+    await BudgetSpend.objects.acreate(
+        budget=budget, period_start=date(1970, 1, 1), spent_nano_usd=2 * 10**9
+    )
+
+    async def is_done() -> bool:
+        records = await UsageRecord.objects.acount()
+        return records == 1 and await BudgetNotice.objects.acount() == 2
+
+    stop = asyncio.Event()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        tasks.create_task(JobRunner(holder="me").run(stop))
+        await until_true(is_done)
+        stop.set()
+    assert (await UsageRecord.objects.aget()).at == new

@@ -20,11 +20,12 @@ from gateway.jobs import JobRunner
 
 
 class Command(BaseCommand):
-    """Do the background work until SIGTERM; several may run, one works."""
+    """Do the background work until SIGTERM; several may run, one of them leads."""
 
     help = (
-        "Do the background work: keeps discovered models fresh, forgets dead workers. "
-        "Several may run; the one that holds the lease works."
+        "Do the background work: writes usage into the database, tells of budgets, "
+        "keeps discovered models fresh, removes what is old. Several may run, one on "
+        "each machine; the one that holds the lease does what is to be done once."
     )
 
     @override
