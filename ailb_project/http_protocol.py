@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 ROOT_PATH_HEADER = b"Daphne-Root-Path"
 # str.splitlines() breaks at these; a value with one could forge a line in a log.
 LINE_BREAKING_BYTES = b"\x0b\x0c\x1c\x1d\x1e\x85"
+# Twisted knows none of the newer ones, such as 429.
+REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
 
 class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
@@ -146,7 +149,8 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
     def _start_response(self, message: dict[str, Any]) -> None:
         if self._response_started:
             raise ValueError("The response has already been started.")
-        self.setResponseCode(message["status"])
+        status = message["status"]
+        self.setResponseCode(status, REASONS.get(status))
         for name, value in message.get("headers", ()):
             self.responseHeaders.addRawHeader(name, value)
         if self.server.is_draining():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -18,9 +17,9 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from gateway import environment
+from gateway import environment, keyring
 from gateway.auth import is_loopback
-from gateway.crypto import digest, mint_api_key
+from gateway.crypto import SecretUnreadable
 from gateway.discovery import refresh_ollama
 from gateway.heartbeat import forget_runs
 from gateway.snapshot_store import DATABASE_AWAY
@@ -30,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 ADMIN = "admin"
 RETRY_S = 5.0
+KEYS_UNREADABLE = (
+    "No API key can be checked or made: what they are stored under cannot be read with "
+    "the present AILB_ENCRYPTION_KEYS. Start with the former ones among them."
+)
 ADVISORY_LOCK = 0x41494C42  # "AILB": PostgreSQL's lock of everybody who migrates
 
 
@@ -59,6 +62,10 @@ def prepare() -> Prepared:
         report = environment.apply_environment(settings)
         prepared.warnings += report.warnings
         prepared.admin_password = make_administrator()
+        try:
+            prepared.api_key = prepare_keys()
+        except SecretUnreadable:
+            prepared.warnings.append(KEYS_UNREADABLE)
     forget_runs(
         instance=settings.AILB_MODULE_ID, run=settings.AILB_RUN, now=timezone.now()
     )
@@ -76,6 +83,11 @@ def prepare_patiently(is_stopping: Callable[[], bool]) -> None:
             connection.close()
             pause(is_stopping)
         else:
+            if prepared.api_key:
+                logger.warning(
+                    "first API key made, and not shown: make one with "
+                    "'manage.py create_api_key'"
+                )
             if prepared.admin_password:
                 logger.warning(
                     "administrator made without a known password: set one with "
@@ -132,18 +144,22 @@ async def discover() -> list[str]:
     ]
 
 
-def make_first_key() -> str | None:
-    """Make a key when nobody could enter without one; give it, to be shown once."""
+def prepare_keys() -> str | None:
+    """Bring the environment's key into its row; make a first one if nobody could enter.
+
+    Gives the key that was made here, to be shown once.
+
+    Raises:
+        SecretUnreadable: The present AILB_ENCRYPTION_KEYS do not open what keys are
+            stored under.
+
+    """
+    keyring.adopt_first_key(
+        pepper_file=settings.SECRETS_DIR / "key_pepper",
+        digest_file=settings.SECRETS_DIR / "api_key_digest",
+    )
+    keyring.apply_environment_key(settings.AILB_API_KEY)
     is_door_closed = settings.AILB_AUTH == "required" or (
         settings.AILB_AUTH == "auto" and not is_loopback(settings.HOST)
     )
-    if not is_door_closed or settings.AILB_API_KEY or settings.AILB_KEY_FILE.exists():
-        return None
-    key = mint_api_key()
-    settings.AILB_KEY_FILE.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(
-        settings.AILB_KEY_FILE, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600
-    )
-    with os.fdopen(descriptor, "w") as file:
-        file.write(digest(key, settings.AILB_KEY_PEPPER))
-    return key
+    return keyring.make_first_key() if is_door_closed else None

@@ -43,11 +43,9 @@ except ConfigurationError as error:
     raise bad_value(
         "AILB_ENCRYPTION_KEYS", "***", "Fernet keys (32 bytes, URL-safe base64)"
     ) from error
-AILB_KEY_PEPPER = kept_secret(
-    SECRETS_DIR / "key_pepper", lambda: secrets.token_urlsafe(32)
-)
-AILB_KEY_FILE = SECRETS_DIR / "api_key_digest"
 AILB_SNAPSHOT_FILE = AILB_DATA_DIR / "snapshot.json"
+AILB_SPOOL_DIR = AILB_DATA_DIR / "spool"
+AILB_USAGE_RETENTION_DAYS = env_int("AILB_USAGE_RETENTION_DAYS", 90, low=1, high=3650)
 
 # HTTP
 HOST = env_str("HOST", "127.0.0.1")
@@ -74,6 +72,7 @@ AILB_AUTH = env_choice("AILB_AUTH", "auto", ["auto", "required", "open"])
 AILB_API_KEY = env_secret("AILB_API_KEY")
 if AILB_API_KEY and len(AILB_API_KEY) < 16:
     raise bad_value("AILB_API_KEY", "***", "a key of at least 16 characters")
+AILB_STALE_MAX_S = env_float("AILB_STALE_MAX_S", 3600, low=0, high=2_592_000)
 AILB_ADMIN_PASSWORD = env_secret("AILB_ADMIN_PASSWORD")
 AILB_METRICS_TOKEN = env_secret("AILB_METRICS_TOKEN")
 
@@ -91,7 +90,7 @@ ANTHROPIC_MODELS = env_list(
 OLLAMA_BASE_URL = env_str("OLLAMA_BASE_URL")
 OLLAMA_MODELS = env_list("OLLAMA_MODELS")
 
-# Database
+# Database and Redis
 DATABASE_URL = env_secret("DATABASE_URL")
 if DATABASE_URL:
     if not DATABASE_URL.startswith(("postgres://", "postgresql://", "sqlite:///")):
@@ -120,6 +119,9 @@ else:
             "pool": {"min_size": 1, "max_size": 10, "timeout": 3},
         },
     }
+REDIS_URL = env_secret("REDIS_URL")
+if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+    raise bad_value("REDIS_URL", "***", "redis://host:port/number")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Apps, middleware, templates: the admin side; the data plane has its own handler
@@ -230,6 +232,10 @@ UNFOLD = {
             "href": lambda request: f"{STATIC_URL}gateway/favicon.svg",
         }
     ],
+    "STYLES": [lambda request: f"{STATIC_URL}gateway/admin.css"],
+    "SIDEBAR": {"navigation": "gateway.admin.navigation.sidebar"},
+    "GLOBAL_CALLBACK": "gateway.admin.banners.context",
+    "DASHBOARD_CALLBACK": "gateway.admin.usage_summary.dashboard",
 }
 
 # Logs: one JSON object a line on standard error

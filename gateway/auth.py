@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from gateway.crypto import digest
-from gateway.errors import AuthenticationFailed
+from gateway.access import Access, ApiKey, Budget, KeyRing, Limit, Tenant
+from gateway.crypto import digest, is_junk
+from gateway.errors import AuthenticationFailed, KeyUncheckable, PermissionDenied
+from gateway.kinds import Right
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 # A request that came through a proxy is not local, whatever its peer's address.
@@ -28,17 +28,61 @@ NO_KEY = (
     "this AILB has it."
 )
 WRONG_KEY = "The API key you provided is not valid here."
+UNCHECKABLE = (
+    "The API key cannot be checked at the moment. Keep it, and send the request again."
+)
+ANONYMOUS = "anonymous"  # the tenant of those who need no key
+ANONYMOUS_RIGHTS = frozenset(
+    {Right.CHAT, Right.EMBEDDINGS, Right.MEMORY, Right.DOCUMENTS}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a request is from; `key_id` is None for the anonymous tenant."""
+    """Who a request is from; `key` is None for the anonymous tenant."""
 
-    tenant: str
-    key_id: str | None = None
+    tenant: Tenant
+    rights: frozenset[Right]
+    key: ApiKey | None = None
 
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """The limits of its key and tenant."""
+        return (
+            self.tenant.limits
+            if self.key is None
+            else self.key.limits + self.tenant.limits
+        )
 
-ANONYMOUS = Principal(tenant="anonymous")
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets of its key and tenant."""
+        return (
+            self.tenant.budgets
+            if self.key is None
+            else self.key.budgets + self.tenant.budgets
+        )
+
+    @property
+    def models(self) -> frozenset[str] | None:
+        """Names of the models it may ask for; None for all."""
+        return None if self.key is None else self.key.models
+
+    def require(self, right: Right) -> None:
+        """Let it pass only with this right.
+
+        Raises:
+            PermissionDenied: It lacks it; the message names the right.
+
+        """
+        if right in self.rights:
+            return
+        if self.key is None:
+            raise PermissionDenied(
+                f"Requests without an API key may not do this: it takes a key with the "
+                f"right '{right}'."
+            )
+        raise PermissionDenied(f"This API key does not have the right '{right}'.")
 
 
 class Visitor(Protocol):
@@ -59,52 +103,98 @@ class Visitor(Protocol):
 class Door:
     """Whom this server lets in.
 
-    `mode` is `auto`, `required` or `open`. `digests` are those of the active keys, None
-    of them plain. `is_local` says that the server is bound to loopback.
+    `mode` is `auto`, `required` or `open`. `is_local` says that the server is bound to
+    loopback. `has_initial_key` says that a key was given in the environment, which may
+    not be among the rows yet.
     """
 
     mode: str
     is_local: bool
-    pepper: str = field(repr=False)
-    digests: tuple[str, ...] = field(default=(), repr=False)
+    has_initial_key: bool = False
 
-    @property
-    def is_anonymous_allowed(self) -> bool:
-        """Whether some requests are served without a key."""
-        return self.mode == "open" or (
-            self.mode == "auto" and self.is_local and not self.digests
-        )
+    def is_anonymous_allowed(self, access: Access) -> bool:
+        """Say whether some requests are served without a key.
 
-    def describe(self) -> str:
+        In `auto` until there is the first key, and never again after it: an operator
+        who revokes the last key does not mean to let everybody in.
+        """
+        if self.mode == "open":
+            return True
+        is_first_key_made = self.has_initial_key or not access.keys.is_empty
+        return self.mode == "auto" and self.is_local and not is_first_key_made
+
+    def describe(self, access: Access) -> str:
         """Say in one line which door is open."""
         if self.mode == "open":
             return "OPEN: everybody who reaches this server is served, without a key"
-        if self.is_anonymous_allowed:
+        if self.is_anonymous_allowed(access):
             return "local: requests from this machine are served without a key"
         return "closed: every request needs an API key"
 
-    def authenticate(self, visitor: Visitor) -> Principal:
-        """Find out who a request is from.
+    def authenticate(
+        self, visitor: Visitor, access: Access, *, now_s: float, is_current: bool
+    ) -> Principal:
+        """Find out who a request is from; `now_s` is unix time.
+
+        `is_current` says that `access` surely holds every key there is: while the
+        database is away, a key that is not found may be a new one.
 
         Raises:
             AuthenticationFailed: It carries no key, or a wrong one, and needs one.
+            KeyUncheckable: Its key cannot be checked now.
 
         """
         if self.mode == "open":
-            return ANONYMOUS
-        if self.is_anonymous_allowed:
+            key = found_key(bearer(visitor.headers), access.keys, now_s=now_s)
+            return anonymous(access) if key is None else principal_of(key)
+        if self.is_anonymous_allowed(access):
             if is_local(visitor):
-                return ANONYMOUS
+                return anonymous(access)
             raise AuthenticationFailed(NO_KEY)
         token = bearer(visitor.headers)
         if not token:
             raise AuthenticationFailed(NO_KEY)
-        given = digest(token, self.pepper)
-        # Every digest is compared, so that the time says nothing about which is near.
-        matches = [hmac.compare_digest(given, known) for known in self.digests]
-        if not any(matches):
+        if is_junk(token):
             raise AuthenticationFailed(WRONG_KEY)
-        return Principal(tenant="default", key_id=given[:12])
+        key = found_key(token, access.keys, now_s=now_s)
+        if key is not None:
+            return principal_of(key)
+        if access.keys.is_unreadable or not is_current:
+            raise KeyUncheckable(UNCHECKABLE)
+        raise AuthenticationFailed(WRONG_KEY)
+
+
+def found_key(token: str, ring: KeyRing, *, now_s: float) -> ApiKey | None:
+    """Find the key of a token by its digest; None if it opens nothing, or no more.
+
+    The look-up's time depends on the digest alone, which nobody can aim at without the
+    pepper.
+    """
+    if ring.pepper is None or not token:
+        return None
+    found = ring.keys.get(digest(token, ring.pepper))
+    if found is None:
+        return None
+    key, ends_s = found
+    return key if ends_s is None or now_s < ends_s else None
+
+
+def principal_of(key: ApiKey) -> Principal:
+    """Give the principal of a key."""
+    return Principal(tenant=key.tenant, rights=key.rights, key=key)
+
+
+def anonymous(access: Access) -> Principal:
+    """Give the principal of a request without a key.
+
+    Raises:
+        AuthenticationFailed: The operator has disabled the anonymous tenant.
+
+    """
+    tenant = access.tenants.get(ANONYMOUS)
+    if tenant is None:
+        raise AuthenticationFailed(NO_KEY)
+    return Principal(tenant=tenant, rights=ANONYMOUS_RIGHTS)
 
 
 def bearer(headers: Mapping[str, str]) -> str:
@@ -153,13 +243,6 @@ def is_loopback(address: str) -> bool:
     return ip.is_loopback
 
 
-def make_door(
-    *, mode: str, host: str, pepper: str, api_key: str, key_file: Path
-) -> Door:
-    """Build the door from settings: the environment's key and the kept first key."""
-    digests = [digest(api_key, pepper)] if api_key else []
-    if key_file.exists():
-        digests.append(key_file.read_text(encoding="utf-8").strip())
-    return Door(
-        mode=mode, is_local=is_loopback(host), pepper=pepper, digests=tuple(digests)
-    )
+def make_door(*, mode: str, host: str, api_key: str) -> Door:
+    """Build the door from what the settings say; `host` is where the server is bound."""
+    return Door(mode=mode, is_local=is_loopback(host), has_initial_key=bool(api_key))

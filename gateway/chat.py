@@ -36,7 +36,7 @@ class Spawn(Protocol):
 
 
 def task_of(call: ChatCall, context: Context) -> Task:
-    """Make the attempt loop's task of a chat."""
+    """Make the attempt loop's task of a chat; raises like `Context.find_model`."""
     model = context.find_model(call.model)
     envelope = context.envelope(call.model)
 
@@ -54,9 +54,11 @@ def with_defaults(call: ChatCall, model: Model) -> ChatCall:
 
 
 async def complete(call: ChatCall, context: Context) -> Whole:
-    """Answer a chat whole; raises like `Dispatcher.whole`, and NotFound."""
+    """Answer a chat whole; raises like `task_of`, `Context.admit`, `Dispatcher.whole`."""
     with context.books() as entry:
-        whole = await context.dispatcher.whole(task_of(call, context), context.trace)
+        task = task_of(call, context)
+        await context.admit(task)
+        whole = await context.dispatcher.whole(task, context.trace)
         entry.usage = whole.usage
         return whole
 
@@ -90,6 +92,10 @@ class ChatStream:
             async with aclosing(opened.chunks()) as chunks:
                 try:
                     async for chunk in chunks:
+                        if opened.is_finished:
+                            # Who has seen the last event finds its usage in the ledger,
+                            # even if this process dies now.
+                            self._close_books(opened)
                         yield chunk
                 finally:
                     self._entry.usage = opened.usage
@@ -125,11 +131,16 @@ class ChatStream:
         finally:
             self._context.close_books(self._entry)
 
+    def _close_books(self, opened: OpenedStream) -> None:
+        self._entry.usage = opened.usage
+        self._context.close_books(self._entry)
+
     def _fail(self, error: AilbError) -> bytes:
         if isinstance(error, UpstreamError):
             error = final_error([error])  # the client reads our words, never a vendor's
         self._entry.failed(error)
         self._entry.is_partial = True
+        self._context.close_books(self._entry)
         return error_event(
             self._envelope, message=error.message, code=error.code or error.type
         )
@@ -150,7 +161,9 @@ async def open_stream(
     entry = context.open_books(is_stream=True)
     opening: asyncio.Task[OpenedStream] | None = None
     try:
-        work = context.dispatcher.stream(task_of(call, context), context.trace)
+        task = task_of(call, context)
+        await context.admit(task)
+        work = context.dispatcher.stream(task, context.trace)
         opening = spawn(work, name=f"stream {context.request_id}")
         await asyncio.wait({opening}, timeout=patience_s)
         if opening.done():

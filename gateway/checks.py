@@ -9,10 +9,12 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning as CheckWarning, register
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
 
 from gateway.crypto import encrypt
 from gateway.environment import declared_providers
 from gateway.errors import ConfigurationError
+from gateway.models import KeyPepper
 from gateway.operations import parse_fallbacks
 
 TAG = "ailb"
@@ -69,7 +71,7 @@ def check_database(
 def check_access(
     app_configs: Sequence[AppConfig] | None, **_: Any
 ) -> list[CheckMessage]:
-    """W001: somebody must have a key."""
+    """W001 and W003: nobody is served without a key."""
     if settings.AILB_AUTH == "open":
         return [
             CheckWarning(
@@ -79,7 +81,25 @@ def check_access(
                 id="ailb.W001",
             )
         ]
+    is_local = settings.AILB_AUTH == "auto" and settings.HOST in LOOPBACK
+    if is_local and not settings.AILB_API_KEY and not is_any_key_made():
+        return [
+            CheckWarning(
+                "Every program on this machine is served without a key until there is "
+                "the first one.",
+                hint="Set AILB_AUTH=required, or create a key: manage.py create_api_key.",
+                id="ailb.W003",
+            )
+        ]
     return []
+
+
+def is_any_key_made() -> bool:
+    """Say whether there was ever a key; a database that is away has none to show."""
+    try:
+        return KeyPepper.objects.exists()
+    except DatabaseError:
+        return False
 
 
 def check_hosts(

@@ -9,7 +9,7 @@ from gateway.snapshot import Deployment, Model
 
 
 async def create(call: EmbeddingsCall, context: Context) -> Whole:
-    """Answer with vectors; raises like `Dispatcher.whole`, and NotFound."""
+    """Answer with vectors; raises like `chat.complete`."""
     with context.books() as entry:
         model = context.find_model(call.model)
         envelope = context.envelope(call.model)
@@ -18,6 +18,7 @@ async def create(call: EmbeddingsCall, context: Context) -> Whole:
             return open_embeddings(call, deployment, envelope)
 
         task = context.task(model, call.needs, open_exchange)
+        await context.admit(task)
         whole = await context.dispatcher.whole(task, context.trace)
         entry.usage = whole.usage
         return whole

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -165,7 +166,7 @@ PROBES = frozenset({"/livez", "/readyz", "/healthz"})
 async def send_response(response: HttpResponseBase, send: Send) -> None:
     """Send a whole answer, or a stream as it comes."""
     headers = [
-        (name.lower().encode("ascii"), value.encode("latin-1"))
+        (encoded_name(name), value.encode("latin-1"))
         for name, value in response.items()
     ]
     start: Message = {
@@ -181,6 +182,12 @@ async def send_response(response: HttpResponseBase, send: Send) -> None:
     headers.append((b"content-length", str(len(body)).encode("ascii")))
     await send(start)
     await send({"type": "http.response.body", "body": body})
+
+
+@lru_cache(maxsize=256)  # few names, in every answer
+def encoded_name(name: str) -> bytes:
+    """Write a header's name as ASGI wants it."""
+    return name.lower().encode("ascii")
 
 
 async def send_events(response: EventStream, send: Send) -> None:

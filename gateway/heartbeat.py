@@ -47,6 +47,13 @@ class Pulse:
         )
 
 
+def live_workers(now: datetime) -> int:
+    """Count the processes of all instances that have been heard of lately."""
+    return Heartbeat.objects.filter(
+        beat_at__gte=now - timedelta(seconds=FRESH_S)
+    ).count()
+
+
 def forget_runs(*, instance: str, run: str, now: datetime) -> None:
     """Remove what earlier starts of this instance, and long-gone ones, left behind.
 

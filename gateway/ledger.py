@@ -1,15 +1,21 @@
-"""What a request leaves behind: metrics and one log line."""
+"""What a request leaves behind: a line for the ledger, metrics and one log line."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import date
+from itertools import count
 
 from gateway import metrics
+from gateway.access import NANO_PER_USD
 from gateway.dialects.record import Usage
 from gateway.errors import AilbError, AllAttemptsFailed
 from gateway.kinds import FaultDomain, Operation
 from gateway.routing.rules import RULES
+from gateway.snapshot import Deployment
+from gateway.spool import Spool
+from gateway.usage_line import UsageLine
 
 logger = logging.getLogger(__name__)
 
@@ -22,16 +28,19 @@ UNKNOWN_MODEL = "unknown"  # clients must not be able to make time series
 class Entry:
     """One request's books.
 
-    `model` and `provider` are configured names, never a client's own words; times are
-    seconds; `usage` is None when no provider was reached.
+    `model` is a configured name, never a client's own words; times are seconds, `at_s` is
+    unix time. `usage` is None when no provider said anything. `cost_nano_usd` is None
+    when the price is unknown. `budgets` are the sums that the cost belongs to: budget id
+    and first day of the period.
     """
 
     request_id: str
     operation: Operation
+    at_s: float
     tenant: str = NONE
+    api_key: str = ""
     model: str = UNKNOWN_MODEL
-    provider: str = NONE
-    upstream_model: str = NONE
+    deployment: Deployment | None = None
     strategy: str = NONE
     attempts: int = 0
     is_stream: bool = False
@@ -40,8 +49,25 @@ class Entry:
     code: str | None = None
     domain: FaultDomain | None = None
     usage: Usage | None = None
+    cost_nano_usd: int | None = None
+    budgets: tuple[tuple[int, date], ...] = ()
     duration_s: float = 0.0
     first_content_s: float | None = None
+
+    @property
+    def provider(self) -> str:
+        """Name the provider that answered or failed last."""
+        return NONE if self.deployment is None else self.deployment.provider.name
+
+    @property
+    def upstream_model(self) -> str:
+        """Name the model that was asked there."""
+        return NONE if self.deployment is None else self.deployment.upstream_model
+
+    @property
+    def has_reached_provider(self) -> bool:
+        """Say whether it belongs into the ledger."""
+        return self.attempts > 0 and self.deployment is not None
 
     def failed(self, error: AilbError) -> None:
         """Note what the client is told."""
@@ -59,21 +85,113 @@ class Entry:
         self.is_partial = True
 
 
-def settle(entry: Entry) -> None:
-    """Close a request's books: metrics and one log line, without prompt or key."""
-    labels = (entry.operation, entry.model, entry.provider)
+class Ledger:
+    """Closes the books of requests; a process has one."""
+
+    def __init__(self, spool: Spool, *, worker: str) -> None:
+        """`worker` is this process's name in the books: 16 characters, never used again."""
+        self._spool = spool
+        self._worker = worker
+        self._numbers = count(1)
+
+    def settle(self, entry: Entry) -> None:
+        """Close a request's books: its usage, metrics and one log line."""
+        if entry.has_reached_provider:
+            uid = f"{self._worker}{next(self._numbers):016x}"
+            line = usage_line(entry, worker=self._worker, uid=uid)
+            self._spool.append(line.as_bytes())
+        observe(entry)
+
+
+def usage_line(entry: Entry, *, worker: str, uid: str) -> UsageLine:
+    """Write what the ledger keeps of a request that reached a provider.
+
+    `uid` tells it from every other, `worker` is who served it.
+    """
+    deployment, usage = entry.deployment, entry.usage or Usage()
+    assert deployment is not None
+    return UsageLine(
+        uid=uid,
+        request_id=entry.request_id,
+        at=entry.at_s,
+        tenant=entry.tenant,
+        api_key=entry.api_key,
+        operation=entry.operation,
+        model=entry.model,
+        provider=deployment.provider.name,
+        upstream_model=deployment.upstream_model,
+        deployment_id=deployment.id,
+        strategy=entry.strategy,
+        attempts=entry.attempts,
+        status=entry.status,
+        code=entry.code or "",
+        fault_domain=entry.domain or "",
+        is_stream=entry.is_stream,
+        is_partial=entry.is_partial,
+        is_estimated=usage.is_estimated,
+        input_tokens=usage.input_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        cache_write_1h_tokens=usage.cache_write_1h_tokens,
+        audio_input_tokens=usage.audio_input_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        audio_output_tokens=usage.audio_output_tokens,
+        cost_nano_usd=entry.cost_nano_usd,
+        price_origin=deployment.prices.origin,
+        duration_ms=milliseconds(entry.duration_s),
+        ttft_ms=None
+        if entry.first_content_s is None
+        else milliseconds(entry.first_content_s),
+        tokens_per_s=tokens_per_s(entry),
+        worker=worker,
+        budgets=tuple((budget, start.isoformat()) for budget, start in entry.budgets),
+    )
+
+
+def tokens_per_s(entry: Entry) -> float | None:
+    """Reckon how fast the answer was made; None without reported output.
+
+    Of a stream from its first content on; of a whole answer over its whole time.
+    """
+    if entry.usage is None or entry.usage.is_estimated:
+        return None
+    spent_s = entry.duration_s - (entry.first_content_s or 0.0)
+    tokens = entry.usage.completion_tokens
+    return round(tokens / spent_s, 3) if tokens and spent_s > 0 else None
+
+
+def milliseconds(value_s: float) -> float:
+    """Turn seconds into milliseconds, to the microsecond."""
+    return round(value_s * 1000, 3)
+
+
+def observe(entry: Entry) -> None:
+    """Count a finished request, and write its log line, without prompt or key."""
+    provider = entry.provider
+    labels = (entry.operation, entry.model, provider)
     metrics.REQUESTS.labels(*labels, entry.status).inc()
     metrics.REQUEST_DURATION.labels(*labels).observe(entry.duration_s)
     if entry.domain is not None:
         metrics.REQUEST_FAILURES.labels(*labels, entry.domain, entry.code or NONE).inc()
     if entry.first_content_s is not None:
-        metrics.TIME_TO_FIRST_TOKEN.labels(entry.model, entry.provider).observe(
+        metrics.TIME_TO_FIRST_TOKEN.labels(entry.model, provider).observe(
             entry.first_content_s
         )
     if entry.usage is not None:
-        count_tokens(entry.usage, entry.model, entry.provider)
+        count_tokens(entry.usage, entry.model, provider)
+    if entry.has_reached_provider:
+        count_cost(entry.cost_nano_usd, entry.model, provider)
     if logger.isEnabledFor(logging.INFO):
         logger.info("request", extra=line_of(entry))
+
+
+def count_cost(cost_nano_usd: int | None, model: str, provider: str) -> None:
+    """Add a request's cost to the counters; an unknown one is counted as such."""
+    if cost_nano_usd is None:
+        metrics.UNPRICED_REQUESTS.labels(model, provider).inc()
+    elif cost_nano_usd:
+        metrics.COST.labels(model, provider).inc(cost_nano_usd / NANO_PER_USD)
 
 
 def count_tokens(usage: Usage, model: str, provider: str) -> None:
@@ -82,8 +200,11 @@ def count_tokens(usage: Usage, model: str, provider: str) -> None:
         ("input", usage.input_tokens),
         ("cache_read", usage.cache_read_tokens),
         ("cache_write", usage.cache_write_tokens),
+        ("cache_write_1h", usage.cache_write_1h_tokens),
+        ("audio_input", usage.audio_input_tokens),
         ("output", usage.output_tokens),
         ("reasoning", usage.reasoning_tokens),
+        ("audio_output", usage.audio_output_tokens),
     ):
         if tokens:
             metrics.TOKENS.labels(model, provider, kind).inc(tokens)
@@ -96,6 +217,7 @@ def line_of(entry: Entry) -> dict[str, object]:
         "request_id": entry.request_id,
         "operation": entry.operation,
         "tenant": entry.tenant,
+        "api_key": entry.api_key or None,
         "model": entry.model,
         "provider": entry.provider,
         "upstream_model": entry.upstream_model,
@@ -107,8 +229,11 @@ def line_of(entry: Entry) -> dict[str, object]:
         "code": entry.code,
         "fault_domain": entry.domain,
         "input_tokens": usage.prompt_tokens if usage else None,
-        "output_tokens": usage.output_tokens if usage else None,
+        "output_tokens": usage.completion_tokens if usage else None,
         "usage_estimated": usage.is_estimated if usage else None,
+        "cost_usd": None
+        if entry.cost_nano_usd is None
+        else entry.cost_nano_usd / NANO_PER_USD,
         "duration_ms": round(entry.duration_s * 1000, 2),
         "ttft_ms": None
         if entry.first_content_s is None

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from gateway.access import NANO_PER_USD
 from gateway.heartbeat import FRESH_S
 from gateway.models import Heartbeat
 from gateway.routing.health import HealthTable
@@ -103,6 +104,8 @@ def provider_stats(
         "breakers": worst_states(r.get("breakers", {}).get(name, {}) for r in live),
         "input_tokens": total.input_tokens,
         "output_tokens": total.output_tokens,
+        "cost_usd": total.cost_nano_usd / NANO_PER_USD,
+        "unpriced_requests": total.unpriced_requests,
     }
 
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import date
 from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import close_old_connections, connections
+from django.utils import timezone
 
-from gateway import reports
-from gateway.auth import Door, make_door
+from gateway import bookkeeping, keyring, reports, spool
+from gateway.auth import UNCHECKABLE, Principal, Visitor, make_door
 from gateway.dispatch import Dispatcher
-from gateway.heartbeat import INTERVAL_S, Pulse
+from gateway.errors import KeyUncheckable
+from gateway.heartbeat import INTERVAL_S, Pulse, live_workers
+from gateway.ledger import Ledger
+from gateway.limits import Limiter
 from gateway.snapshot_store import DATABASE_AWAY, SnapshotStore
+from gateway.spool import Spool
 from gateway.upstream import Upstream
 
 logger = logging.getLogger(__name__)
@@ -27,6 +33,9 @@ T = TypeVar("T")
 PATIENCE_S = 2.0  # a start waits so long for a database that may be locked
 RECONNECT_S = 10.0  # the database's connection is made anew after so long
 CLOSE_LIMIT_S = 1.0  # and a stop so long
+BOOKS_INTERVAL_S = 1.0
+KEY_USES_INTERVAL_S = 5.0
+FORGOTTEN_S = 1.5  # usage that no jobs process has written by then, workers write
 POLL_S = 0.25  # a change of the configuration serves after at most this long
 
 
@@ -44,25 +53,28 @@ class Runtime:
             default_strategy=settings.ROUTING_STRATEGY,
             last_good=settings.AILB_SNAPSHOT_FILE,
         )
-        self.upstream = Upstream()
-        self.dispatcher = Dispatcher(self.upstream)
-        self.door: Door = self._make_door()
         self.pulse = Pulse(instance=settings.AILB_MODULE_ID, run=settings.AILB_RUN)
+        self.upstream = Upstream()
+        self.limiter = Limiter(
+            worker=self.pulse.worker, redis_url=settings.REDIS_URL or None
+        )
+        self.limiter.set_share(settings.AILB_WORKERS)
+        self.dispatcher = Dispatcher(self.upstream, self.limiter)
+        self.spool = Spool(settings.AILB_SPOOL_DIR, self.pulse.worker)
+        self.ledger = Ledger(self.spool, worker=self.pulse.worker)
+        self.door = make_door(
+            mode=settings.AILB_AUTH,
+            host=settings.HOST,
+            api_key=settings.AILB_API_KEY,
+        )
+        self._key_uses: dict[int, float] = {}  # row id of a key: unix time
+        self._key_uses_written_s = time.monotonic()
         # One thread for the database: SQLite writes queue here instead of on its lock.
         self._database = ThreadPoolExecutor(1, thread_name_prefix="ailb-database")
         self._connected_s = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._starting = asyncio.Lock()
         self._is_started = False
-
-    def _make_door(self) -> Door:
-        return make_door(
-            mode=settings.AILB_AUTH,
-            host=settings.HOST,
-            pepper=settings.AILB_KEY_PEPPER,
-            api_key=settings.AILB_API_KEY,
-            key_file=settings.AILB_KEY_FILE,
-        )
 
     async def start(self) -> None:
         """Load the configuration and begin to follow it."""
@@ -73,6 +85,7 @@ class Runtime:
                 await self._load()
                 self.spawn(self._follow(), name="follow the configuration")
                 self.spawn(self._beat(), name="heartbeat")
+                self.spawn(self._keep_books(), name="keep the books")
                 self._is_started = True
 
     async def _load(self) -> None:
@@ -89,6 +102,10 @@ class Runtime:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self.upstream.aclose()
+        await self.limiter.aclose()
+        with suppress(TimeoutError, *DATABASE_AWAY):
+            async with asyncio.timeout(CLOSE_LIMIT_S):
+                await self.in_database(self._write_last_books)
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_LIMIT_S):
                 await self.in_database(connections.close_all)
@@ -130,9 +147,33 @@ class Runtime:
             close_old_connections()
             self._connected_s = now_s
 
+    def authenticate(self, visitor: Visitor) -> Principal:
+        """Find out who a request is from; raises like `Door.authenticate`.
+
+        Raises:
+            NotReady: There is no configuration yet.
+
+        """
+        snapshots = self.snapshots
+        now_s = time.time()  # noqa: TID251 - the ends of keys are timestamps
+        principal = self.door.authenticate(
+            visitor,
+            snapshots.current.access,
+            now_s=now_s,
+            is_current=not snapshots.is_database_away,
+        )
+        if principal.key is not None:
+            if snapshots.away_for_s() > settings.AILB_STALE_MAX_S:
+                raise KeyUncheckable(UNCHECKABLE)  # it may have been revoked since
+            self._key_uses[principal.key.row_id] = now_s
+        return principal
+
     async def _refresh(self) -> None:
         if await self.in_database(self.snapshots.refresh):
-            self.dispatcher.retain(self.snapshots.current)
+            snapshot = self.snapshots.current
+            await self.limiter.start(self.spawn, installation=snapshot.installation)
+            self.dispatcher.retain(snapshot)
+            self.limiter.retain(snapshot.access.limit_ids, snapshot.access.budget_ids)
 
     async def _follow(self) -> None:
         while True:
@@ -157,6 +198,47 @@ class Runtime:
         except DATABASE_AWAY as error:
             logger.debug("heartbeat not written", exc_info=error)
 
+    async def _keep_books(self) -> None:
+        while True:
+            await asyncio.sleep(BOOKS_INTERVAL_S)
+            try:
+                await self._keep_books_once()
+            except DATABASE_AWAY as error:
+                logger.debug("the books wait for the database", exc_info=error)
+            except Exception:  # a process edge: keeping books must never end for good
+                logger.exception("keeping the books failed; it goes on")
+
+    async def _keep_books_once(self) -> None:
+        """Close the spool's segment for whoever drains, and learn what others spent."""
+        self.spool.rotate()
+        uses = self._key_uses_to_write()
+        access = self.snapshots.current.access if self.snapshots.is_loaded else None
+        has_quotas = access is not None and access.has_quotas
+
+        def turn() -> tuple[int, dict[tuple[int, date], int]] | None:
+            self.spool.sync()
+            return books_turn(self.pulse.worker, uses, has_quotas=has_quotas)
+
+        found = await self.in_database(turn)
+        if found is not None:
+            processes, spends = found
+            self.limiter.set_share(max(processes, settings.AILB_WORKERS))
+            self.limiter.refresh_spends(spends)
+
+    def _key_uses_to_write(self) -> dict[int, float]:
+        """Take what is to be written of the keys' last uses, now and then."""
+        now_s = time.monotonic()
+        if now_s - self._key_uses_written_s < KEY_USES_INTERVAL_S:
+            return {}
+        self._key_uses_written_s = now_s
+        uses, self._key_uses = self._key_uses, {}
+        return uses
+
+    def _write_last_books(self) -> None:
+        self.spool.close()
+        books_turn(self.pulse.worker, self._key_uses, has_quotas=False)
+        bookkeeping.drain(settings.AILB_SPOOL_DIR)
+
     def report(self) -> dict[str, Any]:
         """Say how this process stands."""
         live = self.dispatcher.live
@@ -166,6 +248,23 @@ class Runtime:
             live.statistics,
             now_s=time.monotonic(),
         )
+
+
+def books_turn(
+    worker: str, uses: Mapping[int, float], *, has_quotas: bool
+) -> tuple[int, dict[tuple[int, date], int]] | None:
+    """Do the books' regular work in the database; blocks.
+
+    Gives, where there are limits or budgets, how many processes serve and what others
+    have spent. Raises django.db.Error while the database is away.
+    """
+    spool.measure(settings.AILB_SPOOL_DIR)
+    if uses:
+        keyring.note_uses(uses)
+    bookkeeping.drain_if_forgotten(settings.AILB_SPOOL_DIR, older_than_s=FORGOTTEN_S)
+    if not has_quotas:
+        return None
+    return live_workers(timezone.now()), bookkeeping.spends_of_others(worker)
 
 
 runtime = Runtime()

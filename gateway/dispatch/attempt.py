@@ -12,11 +12,14 @@ from gateway.dialects.record import Usage
 from gateway.dispatch.task import Task
 from gateway.errors import UpstreamError
 from gateway.kinds import FaultDomain
+from gateway.limits import Spent
+from gateway.pricing import cost_nano_usd
 from gateway.routing.health import Flight, HealthTable
 from gateway.routing.rules import RULES
 from gateway.routing.statistics import ProviderStatistics
 from gateway.snapshot import Deployment
 
+NO_USAGE = Usage()
 SILENCE_S = 300.0  # comments alone keep a stream alive for this long
 
 
@@ -41,11 +44,13 @@ class Attempt:
         flight: Flight,
         *,
         stream_deadline_s: float,
+        settle: Callable[[Spent], None],
     ) -> None:
-        """Take a flight that has begun."""
+        """Take a flight that has begun; `settle` is called once with what was used."""
         self.deployment = deployment
         self._live = live
         self.needs = task.needs
+        self._settle = settle
         self._flight = flight
         self._started_s = live.clock()
         self._ends_s = task.started_s + stream_deadline_s
@@ -85,7 +90,7 @@ class Attempt:
             now_s=now_s,
             ttft_s=self.first_content_s,
             duration_s=duration_s,
-            output_tokens=usage.output_tokens,
+            output_tokens=usage.completion_tokens,
             streamed=streamed,
         )
         self._statistics().record(
@@ -94,9 +99,10 @@ class Attempt:
             latency_s=duration_s,
             ttft_s=self.first_content_s,
             input_tokens=usage.prompt_tokens,
-            output_tokens=usage.output_tokens,
+            output_tokens=usage.completion_tokens,
+            cost_nano_usd=cost_nano_usd(usage, self.deployment.prices),
         )
-        self._end("none")
+        self._end("none", usage)
 
     def failed(self, error: UpstreamError) -> None:
         """End with an error; one that is the caller's does not count against anyone."""
@@ -112,18 +118,23 @@ class Attempt:
             )
         self._end(error.fault)
 
-    def cancelled(self) -> None:
-        """End because the client left; nothing if it has ended already."""
+    def cancelled(self, usage: Usage | None = None) -> None:
+        """End because the client left; nothing if it has ended already.
+
+        `usage` is that of what came before; without it the prompt is taken for used.
+        """
         if not self._is_over:
             self._live.health.cancelled(self._flight, self._live.clock())
-            self._end("client_left")
+            used = usage or Usage(input_tokens=self.needs.prompt_tokens)
+            self._end("client_left", used)
 
     def _statistics(self) -> ProviderStatistics:
         name = self.deployment.provider.name
         return self._live.statistics.setdefault(name, ProviderStatistics())
 
-    def _end(self, outcome: str) -> None:
+    def _end(self, outcome: str, usage: Usage = NO_USAGE) -> None:
         self._is_over = True
+        self._settle(Spent(usage.prompt_tokens, usage.completion_tokens))
         provider = self.deployment.provider.name
         metrics.UPSTREAM_IN_FLIGHT.labels(provider).dec()
         metrics.ATTEMPTS.labels(provider, self.deployment.upstream_model, outcome).inc()

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from gateway.dispatch.task import Task, Trace
-from gateway.errors import AilbError, InvalidRequest, NoEligibleDeployment
+from gateway.errors import (
+    AilbError,
+    InvalidRequest,
+    NoEligibleDeployment,
+    PermissionDenied,
+)
 from gateway.kinds import Fault
-from gateway.routing.eligibility import Reason, Selection
+from gateway.routing.eligibility import PASSING, Reason, Selection
 from gateway.routing.failover import RULES, may_follow
 from gateway.snapshot import Deployment, Model
 
@@ -15,10 +20,15 @@ SOON_S = 1.0  # when what was eligible has just been taken by others
 
 
 def chain(task: Task) -> list[Model]:
-    """List the model and its fallbacks, each once; unknown names are passed over."""
+    """List the model and its fallbacks, each once.
+
+    Unknown names are passed over, and those that the caller's key may not use.
+    """
     models = {task.model.name: task.model}
+    allowed = task.allowed_models
     for name in task.model.fallbacks:
-        if (model := task.snapshot.model(name)) is not None:
+        model = task.snapshot.model(name)
+        if model is not None and (allowed is None or {name, model.name} & allowed):
             models.setdefault(model.name, model)
     return list(models.values())
 
@@ -52,6 +62,13 @@ def nothing_eligible(
             f"No deployment of model '{name}' can serve this request (needs: {wanted}).",
             param="model",
             code="unsupported_by_model",
+        )
+    if Reason.PRICE_UNKNOWN in reasons and not reasons & PASSING:
+        return PermissionDenied(
+            f"No price is known for model '{name}', and a budget of this key or tenant "
+            "allows only what has one. The operator can enter it.",
+            param="model",
+            code="price_unknown",
         )
     if reasons and reasons <= {Reason.INCAPABLE, Reason.CONTEXT_TOO_SMALL}:
         return InvalidRequest(

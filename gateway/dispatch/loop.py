@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from gateway.dialects import registry
 from gateway.dialects.exchange import Exchange, Whole
@@ -17,8 +18,9 @@ from gateway.dispatch.attempt import Attempt, Live
 from gateway.dispatch.choice import chain, nothing_eligible, untried
 from gateway.dispatch.stream import OpenedStream, first_content
 from gateway.dispatch.task import Task, Trace
-from gateway.errors import UpstreamError
+from gateway.errors import RateLimited, UpstreamError
 from gateway.kinds import Fault
+from gateway.limits import NOTHING, Estimate, Grant, Limiter
 from gateway.routing.eligibility import PASSING, Selection, select
 from gateway.routing.failover import (
     MINIMUM_ATTEMPT_S,
@@ -44,12 +46,14 @@ class Dispatcher:
     def __init__(
         self,
         upstream: Upstream,
+        limiter: Limiter,
         *,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
         """`clock` is monotonic; `draw` gives numbers in [0, 1)."""
         self._upstream = upstream
+        self._limiter = limiter
         self.live = Live(clock=clock, draw=draw, health=HealthTable())
         self._rotations = Rotations()
 
@@ -63,6 +67,7 @@ class Dispatcher:
 
         Raises:
             AllAttemptsFailed: No attempt succeeded.
+            RateLimited: The limits of the providers left no attempt.
             NoEligibleDeployment: None could even be made.
             InvalidRequest: No deployment can do what the request asks.
 
@@ -91,6 +96,8 @@ class Dispatcher:
         if trace.failures:
             last = trace.failures[-1].error
             raise final_error([f.error for f in trace.failures]) from last
+        if trace.refusals:
+            raise min(trace.refusals, key=lambda refusal: refusal.retry_after_s or 0.0)
         raise nothing_eligible(task, selections, self._waiting_after(selections))
 
     def _waiting_after(self, selections: Sequence[Selection]) -> set[Fault | None]:
@@ -104,7 +111,11 @@ class Dispatcher:
 
     def _select(self, model: Model, task: Task) -> Selection:
         return select(
-            model, task.needs, health=self.live.health, now_s=self.live.clock()
+            model,
+            task.needs,
+            health=self.live.health,
+            now_s=self.live.clock(),
+            requires_price=task.requires_price,
         )
 
     def _order(
@@ -193,9 +204,11 @@ class Dispatcher:
         deployment: Deployment,
         selection: Selection,
     ) -> Whole | OpenedStream | None:
-        """Make one attempt; None if the deployment is no longer admitted."""
-        trace.model, trace.deployment = model, deployment
+        """Make one attempt; None if the deployment is not, or no longer, admitted."""
         exchange = task.open_exchange(model, deployment)
+        grant = await self._admit(task, trace, deployment)
+        if grant is None:
+            return None
         flight = self.live.health.begin(
             deployment,
             self.live.clock(),
@@ -204,7 +217,9 @@ class Dispatcher:
             is_retry=any(f.deployment.id == deployment.id for f in trace.failures),
         )
         if flight is None:
+            self._limiter.release(grant)
             return None
+        trace.model, trace.deployment = model, deployment
         trace.attempts += 1
         trace.dropped = exchange.dropped
         attempt = Attempt(
@@ -213,6 +228,7 @@ class Dispatcher:
             deployment,
             flight,
             stream_deadline_s=model.strategy.stream_deadline_s,
+            settle=partial(self._limiter.settle, grant),
         )
         try:
             if task.is_stream:
@@ -224,6 +240,27 @@ class Dispatcher:
         except BaseException:
             attempt.cancelled()
             raise
+
+    async def _admit(
+        self, task: Task, trace: Trace, deployment: Deployment
+    ) -> Grant | None:
+        """Let an attempt pass the limits of its provider, and of a model not asked for.
+
+        None if one is reached: another deployment may serve.
+        """
+        access = task.snapshot.access
+        limits = access.by_provider.get(deployment.provider.name, ())
+        if deployment.model != task.model.name:  # by `auto`, or as a fallback
+            limits += access.by_model.get(deployment.model, ())
+        if not limits:
+            return NOTHING
+        needs = task.needs
+        estimate = Estimate(needs.prompt_tokens, needs.output_tokens)
+        try:
+            return await self._limiter.admit(limits, (), estimate)
+        except RateLimited as refusal:
+            trace.refusals.append(refusal)
+            return None
 
     async def _get_whole(
         self, task: Task, attempt: Attempt, exchange: Exchange

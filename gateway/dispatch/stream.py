@@ -57,9 +57,14 @@ class OpenedStream:
             attempt.failed(error)
             raise
         finally:
-            attempt.cancelled()  # does nothing if it has ended already
+            attempt.cancelled(self.usage)  # does nothing if it has ended already
             await self._chunks.aclose()
             await self._incoming.aclose()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the answer is whole: nothing comes after what `chunks` gave last."""
+        return self.translator.is_finished
 
     @property
     def usage(self) -> Usage:
@@ -70,7 +75,7 @@ class OpenedStream:
 
     async def aclose(self) -> None:
         """Stop the provider when `chunks` will not be read at all."""
-        self._attempt.cancelled()
+        self._attempt.cancelled(self.usage)
         await self._chunks.aclose()
         await self._incoming.aclose()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.dialects.exchange import Exchange
+from gateway.errors import RateLimited
 from gateway.kinds import Operation
 from gateway.routing.failover import AttemptRecord
 from gateway.routing.needs import Needs
@@ -18,6 +19,8 @@ class Task:
 
     `open_exchange` translates for a deployment; it is pure, and may raise UpstreamError
     for what a deployment cannot be asked. `started_s` is on the monotonic clock.
+    `allowed_models` are the names that the caller's key may use, None for all; with
+    `requires_price` only deployments whose price is known may serve.
     """
 
     snapshot: Snapshot
@@ -27,6 +30,8 @@ class Task:
     is_stream: bool
     open_exchange: Callable[[Model, Deployment], Exchange]
     started_s: float
+    allowed_models: frozenset[str] | None = None
+    requires_price: bool = False
 
 
 @dataclass(slots=True)
@@ -34,6 +39,9 @@ class Trace:
     """What became of a request so far; filled by the loop, read in any outcome."""
 
     failures: list[AttemptRecord] = field(default_factory=list)
+    refusals: list[RateLimited] = field(
+        default_factory=list
+    )  # of providers' own limits
     attempts: int = 0
     model: Model | None = None
     deployment: Deployment | None = None

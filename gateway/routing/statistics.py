@@ -109,6 +109,8 @@ class ProviderStatistics:
     last_failure_s: float | None = None
     input_tokens: int = 0
     output_tokens: int = 0
+    cost_nano_usd: int = 0
+    unpriced_requests: int = 0
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     ttft: LatencyHistogram = field(default_factory=LatencyHistogram)
 
@@ -121,11 +123,17 @@ class ProviderStatistics:
         ttft_s: float | None = None,
         input_tokens: int = 0,
         output_tokens: int = 0,
+        cost_nano_usd: int | None = 0,
     ) -> None:
-        """Count one finished attempt; an attempt whose client left is not recorded."""
+        """Count one finished attempt; an attempt whose client left is not recorded.
+
+        `cost_nano_usd` is None when its price is unknown.
+        """
         self.total_requests += 1
         self.input_tokens += input_tokens
         self.output_tokens += output_tokens
+        self.cost_nano_usd += cost_nano_usd or 0
+        self.unpriced_requests += cost_nano_usd is None
         if not is_success:
             self.failed_requests += 1
             self.consecutive_failures += 1
@@ -149,6 +157,8 @@ class ProviderStatistics:
             "last_failure_s": self.last_failure_s,
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
+            "cost_nano_usd": self.cost_nano_usd,
+            "unpriced_requests": self.unpriced_requests,
             "latency": self.latency.as_dict(),
             "ttft": self.ttft.as_dict(),
         }
@@ -178,6 +188,9 @@ class ProviderStatistics:
         self.failed_requests += part["failed_requests"]
         self.input_tokens += part["input_tokens"]
         self.output_tokens += part["output_tokens"]
+        # Workers of 0.1.0, which may still run beside this one, do not say these two.
+        self.cost_nano_usd += part.get("cost_nano_usd", 0)
+        self.unpriced_requests += part.get("unpriced_requests", 0)
         self.last_success_s = _latest(self.last_success_s, part["last_success_s"])
         self.last_failure_s = _latest(self.last_failure_s, part["last_failure_s"])
         self.latency.add(LatencyHistogram.from_dict(part["latency"]))

@@ -26,8 +26,8 @@ from gateway.errors import (
     NotFound,
     UnsupportedMediaType,
 )
-from gateway.kinds import Operation
-from gateway.ledger import Entry, settle
+from gateway.kinds import Operation, Right
+from gateway.ledger import Entry, observe
 from gateway.runtime import runtime
 from gateway.views.rendering import render_error
 
@@ -80,6 +80,7 @@ class GatewayView(APIView):
     content_negotiation_class = AlwaysJson
     view_is_async = True  # also where a view has no handler of its own
     needs_key = True
+    right: Right | None = None  # what a key needs for this view; None: any key will do
     operation: Operation | None = None  # of views whose requests are accounted for
 
     asgi_request: ASGIRequest
@@ -112,7 +113,9 @@ class GatewayView(APIView):
         await runtime.start()
         self.request = self.initialize_request(request, *args, **kwargs)
         if self.needs_key:
-            self.principal = runtime.door.authenticate(self.visitor)
+            self.principal = runtime.authenticate(self.visitor)
+            if (right := self.required_right(request)) is not None:
+                self.principal.require(right)
         handler = getattr(self, (request.method or "").lower(), None)
         if handler is None or not inspect.iscoroutinefunction(handler):
             allowed = ", ".join(self._routed_methods())
@@ -123,15 +126,23 @@ class GatewayView(APIView):
         response: HttpResponseBase = await handler(self.request, *args, **kwargs)
         return response
 
+    def required_right(self, request: ASGIRequest) -> Right | None:
+        """Say which right a key needs for this request; None: any key will do."""
+        return self.right
+
     def _account_for(self, error: AilbError) -> None:
         """Count and log a request that was refused at the door: it opened no books."""
         has_books = self.context is not None and self.context.has_books
         if self.operation is None or has_books:
             return
-        entry = Entry(request_id=self.request_id, operation=self.operation)
+        entry = Entry(
+            request_id=self.request_id,
+            operation=self.operation,
+            at_s=time.time(),  # noqa: TID251 - a timestamp
+        )
         entry.failed(error)
         entry.duration_s = time.monotonic() - self._started_s
-        settle(entry)
+        observe(entry)
 
     def _routed_methods(self) -> list[str]:
         """List the methods that this view has: DRF's own answer to OPTIONS is no route."""
@@ -150,6 +161,8 @@ class GatewayView(APIView):
             principal=self.principal,
             snapshot=runtime.snapshots.current,
             dispatcher=runtime.dispatcher,
+            limiter=runtime.limiter,
+            ledger=runtime.ledger,
         )
         return self.context
 

@@ -18,7 +18,7 @@ from gateway.dialects.openai.request import (
     parse_embeddings,
 )
 from gateway.errors import InvalidRequest, NotFound
-from gateway.kinds import Operation
+from gateway.kinds import Operation, Right
 from gateway.runtime import runtime
 from gateway.snapshot import Model
 from gateway.views import schema
@@ -32,6 +32,7 @@ class ChatCompletionsView(GatewayView):
     """`POST /v1/chat/completions`."""
 
     operation = Operation.CHAT
+    right = Right.CHAT
 
     @extend_schema(**schema.CHAT)
     async def post(self, request: Request) -> HttpResponseBase:
@@ -63,6 +64,7 @@ class EmbeddingsView(GatewayView):
     """`POST /v1/embeddings`."""
 
     operation = Operation.EMBEDDINGS
+    right = Right.EMBEDDINGS
 
     @extend_schema(**schema.EMBEDDINGS)
     async def post(self, request: Request) -> HttpResponseBase:
@@ -79,8 +81,9 @@ class ModelsView(GatewayView):
     @extend_schema(**schema.MODELS)
     async def get(self, request: Request) -> HttpResponseBase:
         """List everything this key may call."""
-        models = runtime.snapshots.current.models
-        data = [model_object(models[name]) for name in sorted(models)]
+        models, allowed = runtime.snapshots.current.models, self.principal.models
+        names = models.keys() if allowed is None else models.keys() & allowed
+        data = [model_object(models[name]) for name in sorted(names)]
         return render({"object": "list", "data": data})
 
 
@@ -90,8 +93,12 @@ class ModelView(GatewayView):
     @extend_schema(**schema.MODEL)
     async def get(self, request: Request, model_id: str) -> HttpResponseBase:
         """Show one model."""
-        model = runtime.snapshots.current.model(model_id)
-        if model is None:
+        model, allowed = (
+            runtime.snapshots.current.model(model_id),
+            self.principal.models,
+        )
+        is_allowed = allowed is None or model_id in allowed
+        if model is None or not (is_allowed or model.name in (allowed or ())):
             raise NotFound(
                 f"The model '{model_id[:200]}' does not exist.",
                 param="model",

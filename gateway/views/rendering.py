@@ -7,26 +7,61 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import orjson
-from django.http import HttpResponse
-from django.http.response import HttpResponseBase
+from django.http.response import HttpResponseBase, ResponseHeaders
 
 from gateway.chat import ChatStream
-from gateway.errors import AilbError, AllAttemptsFailed, MethodNotAllowed
+from gateway.errors import (
+    AilbError,
+    AllAttemptsFailed,
+    BudgetExhausted,
+    MethodNotAllowed,
+    RateLimited,
+)
+from gateway.limits.headers import rate_headers
 
 JSON = "application/json"
 MAX_RETRY_AFTER_S = 60  # official SDKs give up when they are told to wait much longer
 
 
+class JsonResponse(HttpResponseBase):
+    """A whole answer, of bytes that are JSON already.
+
+    Leaves out what Django's own does for a browser: no cookies, and headers as a plain
+    dict; only the few that are not plain ASCII are encoded as Django does.
+    """
+
+    streaming = False
+
+    def __init__(self, body: bytes, *, status: int, headers: Mapping[str, str]) -> None:
+        """Header names are ours, so only the values are looked at."""
+        self.content = body
+        self.status_code = status
+        self.headers: dict[str, str] = {"content-type": JSON}  # type: ignore[assignment]  # plainer
+        for name, value in headers.items():
+            is_plain = value.isascii() and value.isprintable()
+            self.headers[name] = value if is_plain else encoded(name, value)
+
+
+def encoded(name: str, value: str) -> str:
+    """Encode a header's value that is not plain ASCII.
+
+    Raises:
+        BadHeaderError: It holds a line end.
+
+    """
+    return ResponseHeaders({name: value})[name]
+
+
 def render_bytes(
     body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> HttpResponse:
+) -> JsonResponse:
     """Send bytes that are JSON already."""
-    return HttpResponse(body, status=status, content_type=JSON, headers=headers)
+    return JsonResponse(body, status=status, headers=headers or {})
 
 
 def render(
     body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> HttpResponse:
+) -> JsonResponse:
     """Write JSON."""
     return render_bytes(orjson.dumps(body), status=status, headers=headers)
 
@@ -45,7 +80,7 @@ def error_body(error: AilbError) -> dict[str, Any]:
 
 def render_error(
     error: AilbError, headers: Mapping[str, str] | None = None
-) -> HttpResponse:
+) -> JsonResponse:
     """Write an error with the headers that tell a client what to do about it."""
     ours: dict[str, str] = {}
     if (wait_s := error.retry_after_s) is not None:
@@ -53,6 +88,10 @@ def render_error(
     if isinstance(error, AllAttemptsFailed):
         # The alternatives are exhausted: an SDK's own retries would only multiply.
         ours["x-should-retry"] = "false"
+    if isinstance(error, BudgetExhausted) and error.retry_after_s is None:
+        ours["x-should-retry"] = "false"  # SDKs would try a 429 again
+    if isinstance(error, RateLimited):
+        ours |= rate_headers(error.standings)
     if isinstance(error, MethodNotAllowed):
         ours["allow"] = error.allowed
     return render(

@@ -163,6 +163,7 @@ ANSWER: dict[str, Any] = {"type": "object", "additionalProperties": True}
 STATUS = {
     400: "The request is malformed; `param` names the field.",
     401: "The key is missing or not valid.",
+    403: "The key may not do this.",
     404: "No such model.",
     408: "The provider timed out while it read the request.",
     409: "The provider reports a conflict.",
@@ -170,7 +171,7 @@ STATUS = {
     415: "The body is not declared as JSON.",
     422: "The provider cannot process the request.",
     425: "The provider asks to try again.",
-    429: "The providers limit their rate; see Retry-After.",
+    429: "A limit of AILB or of the providers is reached, or a budget is spent.",
     500: "An error inside the gateway.",
     502: "The providers failed.",
     503: "No provider can be tried now; see Retry-After.",

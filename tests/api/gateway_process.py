@@ -34,6 +34,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import orjson
 from django.conf import settings
@@ -44,7 +45,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from ailb_project.listener import bind_listener
 from ailb_project.server_settings import ServerSettings
 from gateway import revision
-from gateway.models import Deployment, Model, Provider, RoutingStrategy
+from gateway.crypto import Secret, digest, mint_api_key, new_pepper, public_id_of
+from gateway.models import (
+    ApiKey,
+    Deployment,
+    Installation,
+    KeyPepper,
+    Model,
+    Provider,
+    RoutingStrategy,
+    Tenant,
+)
 from tests.client import Client
 from tests.upstreams.simulators import RunningSimulator
 
@@ -252,6 +263,24 @@ class Gateway:
             )
         return provider
 
+    def add_key(
+        self, *, key: str | None = None, tenant: str = "default", **fields: Any
+    ) -> str:
+        """Make a virtual key (this one, or a new one) with the usual rights; give it."""
+        key = key or mint_api_key()
+        pepper, _ = self.rows(KeyPepper).get_or_create(
+            id=1, defaults={"secret": Secret(plain=new_pepper())}
+        )
+        owner, _ = self.rows(Tenant).get_or_create(name=tenant)
+        hashed = digest(key, pepper.secret.reveal(settings.AILB_ENCRYPTION_KEYS))
+        self.rows(ApiKey).create(
+            tenant=owner,
+            digest=hashed,
+            public_id=public_id_of(key) or hashed[:12],
+            **{"name": fresh("key"), **fields},
+        )
+        return key
+
     def apply(self, *, limit_s: float = LIMIT_S) -> int:
         """Wait until what is written serves in every worker; give its revision."""
         wanted = revision.current(self.alias)
@@ -329,6 +358,10 @@ def running_gateway(
         gateway = Gateway(
             data_dir, alias, bind_listener("127.0.0.1", 0), workers, given
         )
+        # A copy has the name of its template: this one gets its own.
+        gateway.rows(Installation).update(uid=uuid4().hex)
+        if key := given.get("AILB_API_KEY"):
+            gateway.add_key(key=key)  # as `serve` does before it starts workers
         try:
             gateway.start()
             yield gateway

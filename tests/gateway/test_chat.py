@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
@@ -12,16 +14,20 @@ import pytest
 from prometheus_client import REGISTRY
 
 from gateway import chat
-from gateway.auth import ANONYMOUS
+from gateway.access import Tenant
+from gateway.auth import Principal
 from gateway.chat import KEEP_ALIVE, ChatStream, open_stream
 from gateway.context import Context
 from gateway.dialects.openai import OpenAIDialect
 from gateway.dialects.openai.request import parse_chat
 from gateway.dispatch import Dispatcher, OpenedStream
 from gateway.errors import AilbError
-from gateway.kinds import Algorithm, Operation
+from gateway.kinds import Algorithm, Operation, Right
+from gateway.ledger import Ledger
+from gateway.limits import Limiter
 from gateway.simulator import Simulator
 from gateway.snapshot import Deployment, Model, Provider, Snapshot, Strategy
+from gateway.spool import Spool
 from gateway.upstream import Upstream
 
 CALL = parse_chat(
@@ -64,20 +70,25 @@ def spawn(
 @asynccontextmanager
 async def opened(*urls: str, patience_s: float) -> AsyncIterator[ChatStream]:
     """Open a stream, and close everything behind it."""
-    upstream = Upstream()
-    context = Context(
-        request_id="r",
-        operation=Operation.CHAT,
-        principal=ANONYMOUS,
-        snapshot=snapshot_of(*urls),
-        dispatcher=Dispatcher(upstream),
-    )
-    try:
-        stream = await open_stream(CALL, context, spawn, patience_s=patience_s)
-        yield stream
-        await stream.aclose()
-    finally:
-        await upstream.aclose()
+    upstream, limiter = Upstream(), Limiter(worker="w", redis_url=None)
+    with TemporaryDirectory() as folder:
+        spool = Spool(Path(folder), "w")
+        context = Context(
+            request_id="r",
+            operation=Operation.CHAT,
+            principal=Principal(Tenant(id=1, name="anonymous"), frozenset(Right)),
+            snapshot=snapshot_of(*urls),
+            dispatcher=Dispatcher(upstream, limiter),
+            limiter=limiter,
+            ledger=Ledger(spool, worker="w"),
+        )
+        try:
+            stream = await open_stream(CALL, context, spawn, patience_s=patience_s)
+            yield stream
+            await stream.aclose()
+        finally:
+            await upstream.aclose()
+            spool.close()
 
 
 async def test_without_content_the_stream_begins_with_a_comment_and_fails_over() -> (

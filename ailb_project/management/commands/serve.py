@@ -19,11 +19,12 @@ from prometheus_client.multiprocess import mark_process_dead
 from typing_extensions import override
 
 from ailb_project.listener import ListenError, bind_listener
-from ailb_project.preparation import Prepared, make_first_key, prepare
+from ailb_project.preparation import Prepared, prepare
 from ailb_project.screen import Facts, draw, provider_lines
 from ailb_project.server_settings import ServerSettings
 from ailb_project.supervisor import ChildKind, ChildSpec, Supervisor
 from gateway import environment
+from gateway.access import Access
 from gateway.auth import is_loopback, make_door
 from gateway.environment import SIMULATED
 from gateway.errors import ConfigurationError, NotReady
@@ -64,7 +65,6 @@ class Command(BaseCommand):
             self.stderr.write(f"ailb: {error}")
             sys.exit(1)
         prepared = get_prepared()
-        prepared.api_key = make_first_key()
         simulator = simulator_specs(prepared)
         screen = draw(facts_of(listener, prepared))
         supervisor = Supervisor(
@@ -179,18 +179,14 @@ def facts_of(listener: socket.socket, prepared: Prepared) -> Facts:
     """Gather what the screen tells."""
     port = listener.getsockname()[1]
     host = "127.0.0.1" if settings.HOST in {"0.0.0.0", "::"} else settings.HOST  # noqa: S104
-    door = make_door(
-        mode=settings.AILB_AUTH,
-        host=settings.HOST,
-        pepper=settings.AILB_KEY_PEPPER,
-        api_key=settings.AILB_API_KEY,
-        key_file=settings.AILB_KEY_FILE,
-    )
     snapshot, warnings = serving_snapshot()
+    door = make_door(
+        mode=settings.AILB_AUTH, host=settings.HOST, api_key=settings.AILB_API_KEY
+    )
     return Facts(
         url=settings.AILB_PUBLIC_URL or f"http://{host}:{port}",
         version=version(),
-        door=door.describe(),
+        door=door.describe(snapshot.access if snapshot else Access()),
         is_open_to_all=door.mode == "open",
         workers=settings.AILB_WORKERS,
         strategy=settings.ROUTING_STRATEGY,
