@@ -5,15 +5,42 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from gateway.views import inference, operations
+from gateway.views.management import resources
+from gateway.views.management.usage import UsageRecordsView, UsageView
+from gateway.views.management.views import RotationView, RowsView, RowView
+
+NAMED = (
+    resources.TENANTS,
+    resources.PROVIDERS,
+    resources.MODELS,
+    resources.STRATEGIES,
+)
+NUMBERED = (resources.LIMITS, resources.BUDGETS, resources.DEPLOYMENTS)
 
 urlpatterns = [
     path("v1/chat/completions", inference.ChatCompletionsView.as_view()),
     path("v1/embeddings", inference.EmbeddingsView.as_view()),
     path("v1/models", inference.ModelsView.as_view()),
     path("v1/models/<path:model_id>", inference.ModelView.as_view()),
-    re_path(r"^v1(/.*)?$", inference.UnknownView.as_view()),
+    re_path(r"^v1(/[\s\S]*)?$", inference.UnknownView.as_view()),
     path("api/routing/stats", operations.RoutingStatsView.as_view()),
-    re_path(r"^api(/.*)?$", inference.UnknownView.as_view()),
+    *(
+        path(f"api/{each.path}", RowsView.as_view(resource=each))
+        for each in (*NAMED, *NUMBERED, resources.KEYS)
+    ),
+    *(  # a name may hold slashes
+        path(f"api/{each.path}/<path:row_id>", RowView.as_view(resource=each))
+        for each in NAMED
+    ),
+    *(
+        path(f"api/{each.path}/<int:row_id>", RowView.as_view(resource=each))
+        for each in NUMBERED
+    ),
+    path("api/usage", UsageView.as_view()),
+    path("api/usage/records", UsageRecordsView.as_view()),
+    path("api/keys/<str:row_id>", RowView.as_view(resource=resources.KEYS)),
+    path("api/keys/<str:row_id>/rotate", RotationView.as_view()),
+    re_path(r"^api(/[\s\S]*)?$", inference.UnknownView.as_view()),
     path("livez", operations.LiveView.as_view()),
     path("readyz", operations.ReadyView.as_view()),
     path("healthz", operations.HealthView.as_view()),

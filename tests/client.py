@@ -119,6 +119,17 @@ class Client:
         given = {"content-type": "application/json", **headers}
         return reply_of(self._http.post(path, content=content, headers=given))
 
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
+        """Send JSON by any method, or no body at all."""
+        given = dict(headers)
+        content = None
+        if body is not None:
+            content = orjson.dumps(body)
+            given["content-type"] = "application/json"
+        return reply_of(
+            self._http.request(method, path, content=content, headers=given)
+        )
+
     def chat(
         self, model: str, *, stream: bool = False, text: str = "hi", **fields: Any
     ) -> Reply:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.api.gateway_process import Gateway
+from tests.api.management import KINDS, Manager, manager_of
 from tests.upstreams.simulators import running_simulator
 
 ROUTES = {
@@ -36,6 +37,17 @@ ROUTES = {
     ("get", "/livez"),
     ("get", "/readyz"),
     ("get", "/healthz"),
+}
+MANAGEMENT_ROUTES = {
+    *((method, f"/api/{kind}") for kind in KINDS for method in ("get", "post")),
+    *(
+        (method, f"/api/{kind}/{{row_id}}")
+        for kind in KINDS
+        for method in ("get", "patch", "delete")
+    ),
+    ("post", "/api/keys/{row_id}/rotate"),
+    ("get", "/api/usage"),
+    ("get", "/api/usage/records"),
 }
 POSTS = ("/v1/chat/completions", "/v1/embeddings")
 KNOWN_MODEL = "m"
@@ -56,7 +68,7 @@ PLAIN = (
 )  # fmt: skip
 TIMEOUT_S = 20
 FEW = settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     derandomize=True,
     database=None,
@@ -66,10 +78,11 @@ FEW = settings(
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A gateway with one model, and what it says of itself."""
+    """A gateway with one model, what it says of itself, and what is sent along."""
 
     gateway: Gateway
     document: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +96,17 @@ def described(start_gateway: Callable[..., Gateway]) -> Iterator[Described]:
 
 
 @pytest.fixture(scope="module")
+def managed(start_gateway: Callable[..., Gateway]) -> Iterator[Described]:
+    """Start another gateway: whatever rows chance makes are in nobody's way there."""
+    gateway = start_gateway()
+    manager = manager_of(gateway)
+    document = gateway.client.get("/docs/openapi.json").json
+    bearer = {"authorization": f"Bearer {manager.key}"}
+    yield Described(gateway, document, bearer)
+    assert not [line for line in gateway.log() if line["level"] == "error"]
+
+
+@pytest.fixture(scope="module")
 def api(described: Described) -> BaseSchema:
     return schemathesis.openapi.from_dict(described.document)
 
@@ -92,6 +116,43 @@ def test_what_the_document_allows_is_answered_as_it_says(
     described: Described, api: BaseSchema, method: str, path: str
 ) -> None:
     assert fuzz(api[path][method].as_strategy(), described)
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(MANAGEMENT_ROUTES))
+def test_management_answers_what_the_document_allows_as_it_says(
+    managed: Described, api: BaseSchema, method: str, path: str
+) -> None:
+    assert fuzz(api[path][method].as_strategy(), managed) - {401, 403, 405}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_management_refuses_what_the_document_forbids(
+    managed: Described, api: BaseSchema, kind: str
+) -> None:
+    negative = GenerationMode.NEGATIVE
+    cases = api[f"/api/{kind}"]["post"].as_strategy(generation_mode=negative)
+    assert 400 in fuzz(cases, managed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_are_made_and_shown_as_the_document_describes_them(
+    managed: Described, api: BaseSchema, kind: str
+) -> None:
+    manager = Manager(managed.gateway, managed.headers["authorization"].split()[1])
+    made = manager.make(kind)
+    row_id = made["id"] if "id" in made else made["name"]
+    for method in ("get", "patch", "delete"):
+        operation = api[f"/api/{kind}/{{row_id}}"][method]
+        case = operation.Case(path_parameters={"row_id": row_id})
+        if method == "patch":
+            case.body, case.media_type = {}, "application/json"
+        response = case.call_and_validate(
+            base_url=managed.gateway.url,
+            checks=CHECKS,
+            timeout=TIMEOUT_S,
+            headers=managed.headers,
+        )
+        assert response.status_code == 200
 
 
 @pytest.mark.parametrize("path", POSTS)
@@ -131,7 +192,10 @@ def fuzz(cases: SearchStrategy[Case[Any]], described: Described) -> set[int]:
     @FEW
     def send(case: Case[Any]) -> None:
         response = case.call_and_validate(
-            base_url=described.gateway.url, checks=CHECKS, timeout=TIMEOUT_S
+            base_url=described.gateway.url,
+            checks=CHECKS,
+            timeout=TIMEOUT_S,
+            headers=described.headers,
         )
         seen.add(response.status_code)
 
@@ -139,7 +203,7 @@ def fuzz(cases: SearchStrategy[Case[Any]], described: Described) -> set[int]:
     return seen
 
 
-def test_the_document_is_valid_and_lists_the_data_plane_alone(
+def test_the_document_is_valid_and_lists_the_apis_alone(
     described: Described,
 ) -> None:
     validate_schema(described.document)  # type: ignore[no-untyped-call]
@@ -148,7 +212,7 @@ def test_the_document_is_valid_and_lists_the_data_plane_alone(
         for path, operations in described.document["paths"].items()
         for method in operations
     }
-    assert listed == ROUTES
+    assert listed == ROUTES | MANAGEMENT_ROUTES
 
 
 def test_the_chat_request_documents_what_the_gateway_checks(
