@@ -2,6 +2,31 @@
 
 from __future__ import annotations
 
-from gateway.admin import accounts, catalogue, processes, providers, strategies
+from django.contrib import admin
 
-__all__ = ["accounts", "catalogue", "processes", "providers", "strategies"]
+from gateway.admin import (
+    accounts,
+    catalogue,
+    keys,
+    processes,
+    providers,
+    quotas,
+    strategies,
+    tenants,
+    usage,
+)
+
+__all__ = [
+    "accounts",
+    "catalogue",
+    "keys",
+    "processes",
+    "providers",
+    "quotas",
+    "strategies",
+    "tenants",
+    "usage",
+]
+
+admin.site.index_title = "Overview"
+admin.site.index_template = admin.site.app_index_template = "gateway/index.html"

@@ -12,9 +12,14 @@ from typing_extensions import override
 from gateway.admin.deployment_table import DeploymentsOfModel
 from gateway.admin.forms import ModelForm
 from gateway.admin.ownership import COLOURS, OwnedPages, serving_state
+from gateway.admin.price_trial import PriceTrials
+from gateway.admin.prices import brief_prices, explained_prices
 from gateway.admin.providers import shown_count
+from gateway.admin.quotas import LimitTable
 from gateway.admin.theme import ModelAdmin, badge
+from gateway.admin.unknown_prices import UnknownPriceFilter
 from gateway.models import Deployment, Model
+from gateway.operations import OWNED_FIELDS
 
 
 @admin.register(Model)
@@ -22,7 +27,7 @@ class ModelPages(OwnedPages, ModelAdmin[Model]):
     """What clients ask for by name."""
 
     form = ModelForm
-    owned = ("name",)
+    owned = OWNED_FIELDS[Model]
     ordering = ("name",)  # the counts below undo the model's own
     list_display = ("name", "strategy", "fallback_names", "state", "deployment_count")
     list_filter = ("enabled", "source", "strategy")
@@ -30,7 +35,7 @@ class ModelPages(OwnedPages, ModelAdmin[Model]):
     search_fields = ("name",)
     autocomplete_fields = ("strategy",)
     readonly_fields = ("ownership",)
-    inlines = (DeploymentsOfModel,)
+    inlines = (DeploymentsOfModel, LimitTable)
     fieldsets = (
         (None, {"fields": ("name", "enabled", "ownership")}),
         ("Routing", {"fields": ("strategy", "fallbacks")}),
@@ -65,10 +70,10 @@ class ModelPages(OwnedPages, ModelAdmin[Model]):
 
 
 @admin.register(Deployment)
-class DeploymentPages(OwnedPages, ModelAdmin[Deployment]):
+class DeploymentPages(OwnedPages, PriceTrials, ModelAdmin[Deployment]):
     """Which provider serves which model, at what weight, priority and price."""
 
-    owned = ("model", "provider", "upstream_model")
+    owned = OWNED_FIELDS[Deployment]
     list_display = (
         "model",
         "provider",
@@ -80,11 +85,12 @@ class DeploymentPages(OwnedPages, ModelAdmin[Deployment]):
         "state",
     )
     list_display_links = ("model", "upstream_model")
-    list_filter = ("enabled", "provider", "version", "source")
+    list_filter = (UnknownPriceFilter, "enabled", "provider", "version", "source")
     list_select_related = ("model", "provider")
     search_fields = ("model__name", "provider__name", "upstream_model")
     autocomplete_fields = ("model", "provider")
-    readonly_fields = ("ownership",)
+    readonly_fields = ("ownership", "effective_prices")
+    actions = ("try_prices",)
     fieldsets = (
         (
             None,
@@ -99,6 +105,10 @@ class DeploymentPages(OwnedPages, ModelAdmin[Deployment]):
                     "output_price_per_mtok_usd",
                     "cache_read_price_per_mtok_usd",
                     "cache_write_price_per_mtok_usd",
+                    "cache_write_1h_price_per_mtok_usd",
+                    "audio_input_price_per_mtok_usd",
+                    "audio_output_price_per_mtok_usd",
+                    "effective_prices",
                 )
             },
         ),
@@ -124,10 +134,12 @@ class DeploymentPages(OwnedPages, ModelAdmin[Deployment]):
     @admin.display(description="USD/Mtok in, out")
     def prices(self, row: Deployment) -> str:
         """Write the prices of input and output tokens; a dash for an unknown one."""
-        pair = (row.input_price_per_mtok_usd, row.output_price_per_mtok_usd)
-        return ", ".join(
-            "-" if price is None else f"{float(price):g}" for price in pair
-        )
+        return brief_prices(row)
+
+    @admin.display(description="Effective prices (USD/Mtok)")
+    def effective_prices(self, row: Deployment) -> str:
+        """Write what each kind of token is billed at, and why."""
+        return explained_prices(row)
 
     @badge("State", COLOURS)
     def state(self, row: Deployment) -> str:

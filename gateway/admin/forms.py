@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import ssl
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -14,10 +12,12 @@ from typing_extensions import override
 from gateway.admin.theme import PasswordInput, Switch, TextInput
 from gateway.crypto import Secret
 from gateway.models import Model, Provider
-from gateway.models.validators import validate_names
-from gateway.operations import spelled, unknown_models
-
-DEFAULT_PORTS = {"http": 80, "https": 443}
+from gateway.models.validators import (
+    validate_ca_file,
+    validate_credential,
+    validate_names,
+)
+from gateway.operations import check_fallbacks, is_sent_elsewhere
 
 if TYPE_CHECKING:
     RowForm = forms.ModelForm
@@ -43,8 +43,7 @@ class CredentialField(forms.CharField):
     def clean(self, value: object) -> Secret:
         """Take what was typed, as it was typed."""
         text = super().clean(value)
-        if not text.isascii() or not text.isprintable() or " " in text:
-            raise ValidationError("Allowed are printable ASCII characters, no blanks.")
+        validate_credential(text)
         return Secret(plain=text)
 
     @override
@@ -120,14 +119,7 @@ class ProviderForm(RowForm[Provider]):
     def clean_ca_file(self) -> str:
         """Refuse a file that connections could not be checked with."""
         path: str = self.cleaned_data["ca_file"]
-        try:
-            if path:
-                ssl.create_default_context(cafile=path)
-        except (OSError, ssl.SSLError) as error:
-            raise ValidationError(
-                "There is no readable PEM file of certificates at this path on the "
-                "server."
-            ) from error
+        validate_ca_file(path)
         return path
 
     @override
@@ -139,26 +131,17 @@ class ProviderForm(RowForm[Provider]):
             if is_typed:
                 self.add_error("credential", "Enter a new one or remove it: not both.")
             data["credential"] = Secret(plain="")
-        elif not is_typed and self.is_sent_elsewhere(data):
+        elif not is_typed and is_sent_elsewhere(
+            self.initial.get("credential"),
+            before=self.initial.get("base_url"),
+            after=data.get("base_url"),
+        ):
             self.add_error(
                 "credential",
                 "Enter the credential again: the address now names another server, "
                 "and the stored credential is not sent there unasked.",
             )
         return data
-
-    def is_sent_elsewhere(self, data: dict[str, Any]) -> bool:
-        """Say whether the stored credential would reach another server than before."""
-        before, after = self.initial.get("base_url"), data.get("base_url")
-        if not (self.initial.get("credential") and before and after):
-            return False
-        return origin(before) != origin(after)
-
-
-def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Give scheme, host and port of a checked address."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
 
 
 class ModelForm(RowForm[Model]):
@@ -178,11 +161,12 @@ class ModelForm(RowForm[Model]):
     def clean(self) -> dict[str, Any]:
         """Refuse fallbacks to the model itself, and new ones to models unknown."""
         data = super().clean() or self.cleaned_data
-        fallbacks, name = data.get("fallbacks") or [], data.get("name")
-        if name and spelled(name, fallbacks):
-            self.add_error("fallbacks", "A model may not fall back to itself.")
-        elif "fallbacks" in self.changed_data and (
-            unknown := unknown_models(fallbacks)
-        ):
-            self.add_error("fallbacks", f"No model is called {', '.join(unknown)}.")
+        try:
+            check_fallbacks(
+                data.get("name") or "",
+                data.get("fallbacks") or [],
+                are_new="fallbacks" in self.changed_data,
+            )
+        except ValidationError as error:
+            self.add_error(None, error)
         return data

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from typing_extensions import override
 
 from gateway.kinds import Source
-from gateway.models import Deployment, Model, Provider
+from gateway.models.configuration import Row
 
 COLOURS = {
     "enabled": "success",
@@ -32,7 +32,7 @@ WITHDRAWN = (
 )
 
 
-def serving_state(row: Provider | Model | Deployment) -> str:
+def serving_state(row: Row) -> str:
     """Name the state of a row in a word of `COLOURS`."""
     if row.is_withdrawn and not row.enabled:
         return "withdrawn"
@@ -60,7 +60,7 @@ class OwnedPages(Pages):
         return (*self.readonly_fields, *closed)
 
     @admin.display(description="Origin")
-    def ownership(self, row: Provider | Model | Deployment) -> str:
+    def ownership(self, row: Row) -> str:
         """Say who owns a row and what follows from that."""
         said = OWNERS[Source(row.source)]
         return said + WITHDRAWN if row.is_withdrawn else said

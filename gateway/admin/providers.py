@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
@@ -17,19 +16,17 @@ from gateway import discovery
 from gateway.admin.deployment_table import DeploymentsOfProvider
 from gateway.admin.forms import ProviderForm
 from gateway.admin.ownership import COLOURS, OwnedPages, serving_state
+from gateway.admin.quotas import LimitTable
 from gateway.admin.theme import ModelAdmin, badge
-from gateway.crypto import SecretUnreadable
 from gateway.dialects.record import UpstreamModel
 from gateway.discovery import ConnectionReport, counted
 from gateway.errors import ConfigurationError, UpstreamError
 from gateway.kinds import Source
 from gateway.models import Provider
-from gateway.operations import Changes
+from gateway.operations import OWNED_FIELDS, Changes, credential_hint
 from gateway.snapshot import Provider as CompiledProvider
 from gateway.upstream import Upstream
 
-SHOWN_CHARACTERS = 4
-MIN_LENGTH_TO_SHOW = 12  # of a shorter credential, four characters are too much
 NAMES_IN_MESSAGE = 10
 
 Discovered = tuple[UpstreamModel, ...] | str  # the models, or what went wrong
@@ -40,7 +37,7 @@ class ProviderAdmin(OwnedPages, ModelAdmin[Provider]):
     """Vendors' endpoints; their credentials are entered here and never shown."""
 
     form = ProviderForm
-    owned = ("name", "kind", "base_url", "credential", "remove_credential")
+    owned = (*OWNED_FIELDS[Provider], "remove_credential")
     ordering = ("name",)  # the counts below undo the model's own
     list_display = (
         "name",
@@ -56,7 +53,7 @@ class ProviderAdmin(OwnedPages, ModelAdmin[Provider]):
     search_fields = ("name", "base_url")
     readonly_fields = ("credential_hint", "ownership")
     actions = ("test_connection", "discover_models")
-    inlines = (DeploymentsOfProvider,)
+    inlines = (DeploymentsOfProvider, LimitTable)
     fieldsets = (
         (None, {"fields": ("name", "kind", "base_url", "enabled", "ownership")}),
         (
@@ -121,14 +118,7 @@ class ProviderAdmin(OwnedPages, ModelAdmin[Provider]):
     @admin.display(description="Stored credential")
     def credential_hint(self, row: Provider) -> str:
         """Show the last four characters of a credential, or that there is none."""
-        try:
-            credential = row.credential.reveal(settings.AILB_ENCRYPTION_KEYS)
-        except SecretUnreadable:
-            return "unreadable"
-        if not credential:
-            return "none"
-        is_long = len(credential) >= MIN_LENGTH_TO_SHOW
-        return "…" + credential[-SHOWN_CHARACTERS:] if is_long else "set"
+        return credential_hint(row)
 
     @admin.display(description="Deployments", ordering="deployments_in_all")
     def deployment_count(self, row: Any) -> str:

@@ -1,122 +1,19 @@
-"""The admin in a real browser: what an operator does first.
-
-With AILB_SCREENSHOTS=folder, each step leaves a picture there.
-"""
+"""The admin in a real browser: what an operator does first."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import socket
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
-from playwright.sync_api import (
-    Browser,
-    ConsoleMessage,
-    Page,
-    Request,
-    Response,
-    expect,
-    sync_playwright,
-)
+from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from gateway.crypto import Secret
 from gateway.models import Deployment, Model, Provider, RoutingStrategy
+from tests.browser.steps import Shoot, log_in, open_path, run_action, save
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-]
 CANARY = "sk-canary-browser-Qx7r"
-PASSWORD = "correct horse battery staple"
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-
-Shoot = Callable[[str], None]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        # Playwright runs a loop in this thread, which Django takes for a mistake.
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def page(browser: Browser, live_server: LiveServer) -> Iterator[Page]:
-    """Open the login page; requests elsewhere and errors in scripts fail the test."""
-    User.objects.create_superuser("admin", password=PASSWORD)
-    context = browser.new_context(viewport={"width": 1360, "height": 900})
-    opened = context.new_page()
-    opened.set_default_timeout(15_000)
-    faults: list[str] = []
-
-    def note_message(message: ConsoleMessage) -> None:
-        if message.type == "error" and "Failed to load resource" not in message.text:
-            faults.append(message.text)
-
-    def note_request(request: Request) -> None:
-        if not request.url.startswith((live_server.url, "data:")):
-            faults.append(f"asked {request.url}")
-
-    def note_response(response: Response) -> None:
-        if response.status >= 400 and not response.url.endswith("/favicon.ico"):
-            faults.append(f"{response.status} for {response.url}")
-
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("console", note_message)
-    opened.on("request", note_request)
-    opened.on("response", note_response)
-    opened.goto(f"{live_server.url}/admin/")
-    yield opened
-    context.close()
-    assert faults == []
-
-
-@pytest.fixture
-def shoot(page: Page) -> Shoot:
-    folder = os.environ.get("AILB_SCREENSHOTS")
-
-    def take(name: str) -> None:
-        if folder:
-            page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-
-    return take
-
-
-def log_in(page: Page) -> None:
-    page.fill("#id_username", "admin")
-    page.fill("#id_password", PASSWORD)
-    page.locator("form#login-form button, form [type=submit]").first.click()
-    expect(page).to_have_title(re.compile("AILB"))
-    expect(page.locator("#id_username")).to_have_count(0)
-
-
-def open_path(page: Page, live_server: LiveServer, path: str) -> None:
-    page.goto(f"{live_server.url}/admin/gateway/{path}")
-
-
-def save(page: Page) -> None:
-    page.locator("[name=_save]").click()
-
-
-def run_action(page: Page, action: str) -> None:
-    page.locator("#action-toggle").check()
-    page.locator("select[name=action]").first.select_option(action)
-    page.locator("button[name=index]").first.click()
 
 
 def closed_port() -> int:

@@ -7,15 +7,28 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db import connection
 from django.test import Client
 
 from gateway.crypto import Secret
-from gateway.models import Deployment, Model, Provider
+from gateway.keyring import create_key
+from gateway.models import ApiKey, Deployment, Model, Provider, Tenant
+
+
+def inlines(*prefixes: str) -> dict[str, str]:
+    """Say that the tables of a page are empty."""
+    return {
+        f"{prefix}-{name}_FORMS": "0"
+        for prefix in prefixes
+        for name in ("TOTAL", "INITIAL")
+    }
+
 
 CANARY = "sk-canary-0f0f-Zz9q"
 LIST = "/admin/gateway/provider/"
 ADD = LIST + "add/"
-NO_INLINES = {"deployments-TOTAL_FORMS": "0", "deployments-INITIAL_FORMS": "0"}
+NO_INLINES = inlines("deployments", "limits")
 FORM: dict[str, Any] = {
     "name": "acme",
     "kind": "openai_compatible",
@@ -56,6 +69,35 @@ def deployment(model: str, row: Provider, **fields: Any) -> Deployment:
         upstream_model=fields.pop("upstream_model", model),
         **fields,
     )
+
+
+def tenant(name: str = "team") -> Tenant:
+    return Tenant.objects.get_or_create(name=name)[0]
+
+
+def api_key(name: str = "bot", **fields: Any) -> ApiKey:
+    """Make a key, changed as `fields` say."""
+    row, _ = create_key(name=name, tenant=fields.pop("tenant", None) or tenant())
+    ApiKey.objects.filter(pk=row.pk).update(**fields)
+    row.refresh_from_db()
+    return row
+
+
+def text_of(response: Any) -> str:
+    assert response.status_code == HTTPStatus.OK
+    text: str = response.content.decode()
+    return text
+
+
+def everything_stored() -> str:
+    """Dump every row of every table; sessions as they read, not as they are packed."""
+    dump = [repr(session.get_decoded()) for session in Session.objects.all()]
+    assert dump, "nobody is logged in"
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608 - our own tables
+            dump.append(repr(cursor.fetchall()))
+    return "\n".join(dump)
 
 
 def credential() -> str:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from gateway.kinds import Source
 from gateway.models import Heartbeat, Model, Provider, RoutingStrategy
+from gateway.price_table import table_version
 from tests.gateway.admin.pages import (
     ADD,
     CANARY,
@@ -30,14 +30,6 @@ from tests.gateway.admin.pages import (
 )
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def admin_client(django_user_model: type[User]) -> Client:
-    """Log in without a password: hashing one takes longer than a test."""
-    client = Client()
-    client.force_login(django_user_model.objects.create_superuser("root"))
-    return client
 
 
 @pytest.mark.parametrize("source", [Source.ENVIRONMENT, Source.DISCOVERY])
@@ -63,8 +55,48 @@ def test_the_upstream_of_a_managed_deployment_stays_and_its_weight_is_the_operat
 
 
 def test_the_list_of_deployments_shows_prices_briefly(admin_client: Client) -> None:
-    deployment("m", provider(), input_price_per_mtok_usd=Decimal("2.500000"))
-    assert "2.5, -" in admin_client.get("/admin/gateway/deployment/").content.decode()
+    own, openai = provider(), provider("vendor", kind="openai")
+    simulator = provider("fake", kind="openai", source=Source.SIMULATOR)
+    deployment("m", own, input_price_per_mtok_usd=Decimal("2.500000"))
+    deployment("nobody-knows", own)
+    deployment("gpt-4o-mini", openai)
+    deployment("gpt-4o-mini", simulator)
+    page = admin_client.get("/admin/gateway/deployment/").content.decode()
+    assert "2.5, -<" in page
+    assert "-, - (unknown)" in page
+    assert "0.15, 0.6 (shipped)" in page
+    assert "0, 0 (simulated)" in page
+
+
+def test_the_page_of_a_deployment_says_what_it_is_billed_at_and_why(
+    admin_client: Client,
+) -> None:
+    at = provider("vendor", kind="anthropic", base_url="https://llm.example.org")
+    row = deployment(
+        "claude-haiku-5-5", at, output_price_per_mtok_usd=Decimal("0.300000")
+    )
+    page = admin_client.get(page_of(row)).content.decode()
+    table = table_version()
+    for line in (
+        "input: 0.1 (AILB&#x27;s price table)<br>",
+        "output: 0.3 (this deployment&#x27;s own)<br>",
+        "audio input: unknown<br>",
+        f"Price table of {table.version}: {table.sources['anthropic'][0].name} of",
+        "up to 100,000 tokens",
+    ):
+        assert line in page, line
+    row.input_price_per_mtok_usd = Decimal(2)
+    row.save()
+    page = admin_client.get(page_of(row)).content.decode()
+    cached = "cache read: 0.2 (from the input price, this deployment&#x27;s own)"
+    assert cached in page
+    assert "Price table of" not in page
+
+
+def test_a_deployment_that_is_not_there_yet_has_no_prices(admin_client: Client) -> None:
+    page = admin_client.get("/admin/gateway/deployment/add/")
+    assert page.status_code == HTTPStatus.OK
+    assert "Effective prices" in page.content.decode()
 
 
 def test_deployments_are_added_on_the_page_of_a_provider(admin_client: Client) -> None:
@@ -195,7 +227,7 @@ def test_a_list_of_fifty_rows_needs_a_fixed_number_of_queries(
         Model.objects.create(name=f"m{number}", strategy=strategy)
         deployment(f"m{number}", row)
     admin_client.get(f"/admin/gateway/{page}/")  # content types are cached from here on
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(12):
         response = admin_client.get(f"/admin/gateway/{page}/?q=")
     assert response.status_code == HTTPStatus.OK
 
@@ -216,7 +248,7 @@ def test_a_page_with_fifty_deployments_needs_a_fixed_number_of_queries(
         deployment(name, other, upstream_model=f"u{number}")
     row: Any = Provider.objects.get() if kind == "provider" else Model.objects.get()
     admin_client.get(page_of(row))
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(12):
         response = admin_client.get(page_of(row))
     assert "u49" in response.content.decode()
 

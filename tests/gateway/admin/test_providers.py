@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
 from django.test import Client
 
 from gateway.kinds import Source
@@ -30,14 +29,6 @@ from tests.gateway.admin.pages import (
 from tests.upstreams.fixed_answers import FixedAnswers, fixed_answers
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def admin_client(django_user_model: type[User]) -> Client:
-    """Log in without a password: hashing one takes longer than a test."""
-    client = Client()
-    client.force_login(django_user_model.objects.create_superuser("root"))
-    return client
 
 
 @pytest.fixture

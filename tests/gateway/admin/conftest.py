@@ -1,0 +1,15 @@
+"""Whoever looks at the pages."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+
+@pytest.fixture
+def admin_client(django_user_model: type[User]) -> Client:
+    """Log in without a password: hashing one takes longer than a test."""
+    client = Client()
+    client.force_login(django_user_model.objects.create_superuser("root"))
+    return client
