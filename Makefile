@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install install-dev serve test check format bench image-check constraints clean
+.PHONY: help install install-dev serve test check format bench bench-usage image-check constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ format: install-dev ## let ruff mend what it can
 
 bench: install-dev ## requests per second and latency on this machine
 	$(BIN)/python -m benchmarks.run
+
+bench-usage: install-dev ## how long the admin's pages take over a million usage rows
+	$(BIN)/python -m benchmarks.usage_pages
 
 image-check: ## run the Dockerfile's steps without a container engine
 	deploy/check_image_steps.sh

@@ -2,7 +2,7 @@
 wrk.method = "POST"
 wrk.body = os.getenv("BENCH_BODY")
 wrk.headers["Content-Type"] = "application/json"
-wrk.headers["Authorization"] = "Bearer bench"
+wrk.headers["Authorization"] = "Bearer " .. os.getenv("BENCH_BEARER")
 
 function done(summary, latency, requests)
   local errors = summary.errors

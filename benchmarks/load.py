@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.processes import BenchmarkFailed
+from benchmarks.processes import BEARER, BenchmarkFailed
 
 _SCRIPT = Path(__file__).with_name("chat.lua")
 
@@ -55,7 +55,11 @@ def drive(url: str, body: bytes, *, connections: int, seconds: int, core: int) -
     wrk = ["wrk", *size, "--script", str(_SCRIPT), f"{url}/chat/completions"]
     done = subprocess.run(
         ["taskset", "--cpu-list", str(core), *wrk],
-        env={"PATH": os.environ["PATH"], "BENCH_BODY": body.decode()},
+        env={
+            "PATH": os.environ["PATH"],
+            "BENCH_BODY": body.decode(),
+            "BENCH_BEARER": BEARER,
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -1,8 +1,9 @@
-"""`make bench`: AILB on one core against a fixed upstream, beside that upstream bare."""
+"""`make bench`: AILB on one core against a fixed upstream, beside it and beside less."""
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,13 @@ from typing_extensions import override
 
 from benchmarks import gateway, upstream
 from benchmarks.load import Run, drive, median
-from benchmarks.processes import BenchmarkFailed, Cores, choose_cores, cpu_seconds
+from benchmarks.processes import (
+    BenchmarkFailed,
+    Cores,
+    choose_cores,
+    cpu_seconds,
+    pin,
+)
 
 PACKAGES = ("wrk", "nginx", "libnginx-mod-http-echo", "util-linux")
 WHOLE_CONNECTIONS = (1, 16, 64)
@@ -22,8 +29,15 @@ STREAM_CONNECTIONS = (16,)
 WARM_UP_S = 2
 _HEADINGS = (
     f"{'answer':<8}{'conns':>6}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}"
-    f"{'CPU s/1000':>12}{'bare req/s':>12}{'ratio':>7}"
+    f"{'CPU s/1000':>12}{'direct req/s':>14}{'ratio':>7}"
 )
+_BARE_HEADINGS = (
+    f"{'as shipped against bare':<24}{'conns':>6}{'shipped':>9}{'bare':>9}{'cost':>8}"
+    f"{'CPU s/1000':>16}{'cost':>8}"
+)
+BARE_CONNECTIONS = (16, 64)
+PAIR_S = 2
+PAIRS_PER_REPEAT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +56,39 @@ class Row:
     answer: str
     connections: int
     ailb: Run
-    bare: Run
+    direct: Run
     cpu_s_per_1000: float
 
     @override
     def __str__(self) -> str:
         """Lay it out under the headings."""
-        ratio = self.ailb.requests_per_s / self.bare.requests_per_s
+        ratio = self.ailb.requests_per_s / self.direct.requests_per_s
         return (
             f"{self.answer:<8}{self.connections:>6}{self.ailb.requests_per_s:>9.0f}"
             f"{self.ailb.p50_ms:>9.2f}{self.ailb.p99_ms:>9.2f}"
-            f"{self.cpu_s_per_1000:>12.3f}{self.bare.requests_per_s:>12.0f}{ratio:>7.3f}"
+            f"{self.cpu_s_per_1000:>12.3f}{self.direct.requests_per_s:>14.0f}{ratio:>7.3f}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BareRow:
+    """What access, limits, budgets and the ledger cost: with them, and without."""
+
+    connections: int
+    shipped: Run
+    bare: Run
+    cost: float  # the share of requests per second lost, median of the pairs of runs
+    shipped_cpu_s: float  # for 1,000 requests
+    bare_cpu_s: float
+
+    @override
+    def __str__(self) -> str:
+        """Lay it out under its headings: the share of requests lost, of CPU gained."""
+        return (
+            f"{'whole, requests per s':<24}{self.connections:>6}"
+            f"{self.shipped.requests_per_s:>9.0f}{self.bare.requests_per_s:>9.0f}"
+            f"{self.cost:>8.1%}{self.shipped_cpu_s:>8.3f}{self.bare_cpu_s:>8.3f}"
+            f"{self.shipped_cpu_s / self.bare_cpu_s - 1:>8.1%}"
         )
 
 
@@ -70,6 +106,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="ailb-bench-") as folder:
             for row in _rows(plan, Path(folder)):
                 print(row, flush=True)
+            print(_BARE_HEADINGS, flush=True)
+            for bare_row in _bare_rows(plan, Path(folder)):
+                print(bare_row, flush=True)
     except BenchmarkFailed as failure:
         print(f"No result: {failure}", file=sys.stderr)
         return 1
@@ -90,25 +129,85 @@ def _rows(plan: Plan, folder: Path) -> Iterator[Row]:
                 yield from _measure(plan, ailb, url, is_stream, connections)
 
 
+def _bare_rows(plan: Plan, folder: Path) -> Iterator[BareRow]:
+    core, body = plan.cores.gateway, gateway.chat_body(stream=False)
+    for name in ("upstream", "shipped", "bare"):
+        (folder / name).mkdir()
+    with (
+        upstream.serving(folder / "upstream", core=plan.cores.upstream) as fixed,
+        gateway.serving(
+            folder / "shipped", upstream_url=fixed.whole_url, core=core
+        ) as shipped,
+        gateway.serving_bare(
+            folder / "bare", upstream_url=fixed.whole_url, core=core
+        ) as bare,
+    ):
+        pin(shipped.background_pids(), core=plan.cores.load)
+        both = (shipped, bare)
+        for each in both:
+            gateway.refuse_wrong_answer(
+                each.url, stream=False, expected='"chat.completion"'
+            )
+            drive(
+                each.url, body, connections=16, seconds=WARM_UP_S, core=plan.cores.load
+            )
+        for count in BARE_CONNECTIONS:
+            yield _compare(plan, shipped, bare, body=body, connections=count)
+
+
+def _compare(
+    plan: Plan,
+    shipped: gateway.Gateway,
+    bare: gateway.Gateway,
+    *,
+    body: bytes,
+    connections: int,
+) -> BareRow:
+    """Drive both in turn, many times and shortly: the weather changes within seconds."""
+    load = {"connections": connections, "seconds": PAIR_S, "core": plan.cores.load}
+    pairs = []
+    cpu_s = {shipped.pid: 0.0, bare.pid: 0.0}
+    for number in range(plan.repeats * PAIRS_PER_REPEAT):
+        runs = {}
+        for each in (shipped, bare) if number % 2 else (bare, shipped):
+            before_s = cpu_seconds(each.pid)
+            runs[each.pid] = drive(each.url, body, **load)
+            cpu_s[each.pid] += cpu_seconds(each.pid) - before_s
+        pairs.append((runs[shipped.pid], runs[bare.pid]))
+    shipped_run = median([pair[0] for pair in pairs])
+    bare_run = median([pair[1] for pair in pairs])
+    return BareRow(
+        connections,
+        shipped_run,
+        bare_run,
+        cost=statistics.median(
+            1 - with_all.requests_per_s / without.requests_per_s
+            for with_all, without in pairs
+        ),
+        shipped_cpu_s=cpu_s[shipped.pid] / shipped_run.requests * 1000,
+        bare_cpu_s=cpu_s[bare.pid] / bare_run.requests * 1000,
+    )
+
+
 def _measure(
     plan: Plan,
     ailb: gateway.Gateway,
-    bare_url: str,
+    direct_url: str,
     is_stream: bool,
     connections: tuple[int, ...],
 ) -> Iterator[Row]:
     expected = "data: [DONE]" if is_stream else '"chat.completion"'
-    for url in (bare_url, ailb.url):
+    for url in (direct_url, ailb.url):
         gateway.refuse_wrong_answer(url, stream=is_stream, expected=expected)
     body, core = gateway.chat_body(stream=is_stream), plan.cores.load
     drive(ailb.url, body, connections=16, seconds=WARM_UP_S, core=core)
     for count in connections:
         runs: list[Run] = []
-        bare: list[Run] = []
+        direct: list[Run] = []
         cpu_s = 0.0
         for _ in range(plan.repeats):  # in turn, so that both meet the same weather
             load = {"connections": count, "seconds": plan.seconds, "core": core}
-            bare.append(drive(bare_url, body, **load))
+            direct.append(drive(direct_url, body, **load))
             before_s = cpu_seconds(ailb.pid)
             runs.append(drive(ailb.url, body, **load))
             cpu_s += cpu_seconds(ailb.pid) - before_s
@@ -117,7 +216,7 @@ def _measure(
             answer="stream" if is_stream else "whole",
             connections=count,
             ailb=ailb_run,
-            bare=median(bare),
+            direct=median(direct),
             cpu_s_per_1000=cpu_s / ailb_run.requests * 1000,
         )
 
