@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from django.db.models import F
 
-from gateway.crypto import MARK, new_encryption_key
+from gateway.crypto import MARK, mint_api_key, new_encryption_key
 from gateway.models import Provider
 from tests.api.gateway_process import Gateway, fresh, wait_until
 from tests.api.scenes import ANSWER, Upstreams
@@ -187,3 +187,31 @@ def test_a_credential_that_cannot_be_read_is_never_sent(
     health = gateway.client.get("/healthz").json
     assert health["status"] == "degraded"
     assert health["providers"] == {"lost": "unhealthy", "open": "healthy"}
+
+
+def test_without_its_database_it_knows_its_keys_for_a_while_and_calls_none_wrong(
+    start_gateway: StartGateway, upstreams: Upstreams
+) -> None:
+    gateway = start_gateway(AILB_AUTH="required", AILB_STALE_MAX_S="3")
+    gateway.add_provider("p", "openai", upstreams["a"], models=["m"])
+    key = gateway.add_key()
+    gateway.apply()
+    wait_until((gateway.data_dir / "snapshot.json").exists, "the file is written")
+
+    def ask(token: str) -> tuple[int, str | None]:
+        reply = gateway.client.get("/v1/models", authorization=f"Bearer {token}")
+        return reply.status, reply.code
+
+    gateway.stop()
+    with database_missing(gateway):
+        gateway.start()
+        assert ask(key) == (200, None)
+        assert ask(mint_api_key()) == (503, "key_uncheckable")
+        assert ask("ailb_of_a_wrong_checksum") == (401, "invalid_api_key")
+        wait_until(
+            lambda: ask(key) == (503, "key_uncheckable"),
+            "the key may be revoked by now",
+        )
+        gateway.let_go()
+    wait_until(lambda: ask(key) == (200, None), "the database is back")
+    assert ask(mint_api_key()) == (401, "invalid_api_key")

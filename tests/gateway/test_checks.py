@@ -8,6 +8,8 @@ import pytest
 from django.core.checks import run_checks
 from pytest_django import Settings
 
+from gateway import keyring
+
 
 def found(*, deploy: bool = False) -> set[str]:
     messages = run_checks(tags=["ailb"], include_deployment_checks=deploy)
@@ -61,3 +63,16 @@ def test_what_should_not_be_deployed_is_a_warning_of_deploy_alone(
         setattr(settings, name, value)
     assert found() == set()
     assert found(deploy=True) == {check}
+
+
+@pytest.mark.django_db
+def test_a_door_that_is_open_to_this_machine_is_a_warning_until_the_first_key(
+    settings: Settings,
+) -> None:
+    settings.AILB_AUTH, settings.HOST = "auto", "127.0.0.1"
+    assert found(deploy=True) == {"ailb.W003"}
+    settings.AILB_API_KEY = "a-key-of-the-environment"
+    assert found(deploy=True) == set()
+    settings.AILB_API_KEY = ""
+    keyring.make_first_key()
+    assert found(deploy=True) == set()
