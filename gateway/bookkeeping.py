@@ -29,7 +29,7 @@ from gateway.usage_sums import (
 
 logger = logging.getLogger(__name__)
 
-CHUNK_LINES = 500  # of one transaction: SQLite's other writers wait no longer for it
+CHUNK_LINES = 1000  # of one transaction: SQLite's other writers wait no longer for it
 DRAIN_ROWS = 20_000
 MAX_OPEN = 100  # files of few lines that share a transaction
 PRUNED_ROWS = 2000

@@ -46,7 +46,7 @@ MERGING_INTERVAL_S = 60.0
 PRUNING_INTERVAL_S = 60.0
 PRUNING_BATCHES = 50  # at each interval: the lease must not run out meanwhile
 PRUNING_PAUSE_S = 0.05  # between two batches, in which others may write
-DRAIN_INTERVAL_S = 0.5
+DRAIN_INTERVAL_S = 1.0  # each commit is flushed, and holds up who appends meanwhile
 
 
 def hold_lease(name: str, holder: str, *, now: datetime, duration_s: float) -> bool:

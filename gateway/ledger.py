@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import count
 
+import orjson
+
 from gateway import metrics
 from gateway.access import NANO_PER_USD
 from gateway.dialects.record import Usage
@@ -15,7 +17,6 @@ from gateway.kinds import FaultDomain, Operation
 from gateway.routing.rules import RULES
 from gateway.snapshot import Deployment
 from gateway.spool import Spool
-from gateway.usage_line import UsageLine
 
 logger = logging.getLogger(__name__)
 
@@ -98,55 +99,58 @@ class Ledger:
         """Close a request's books: its usage, metrics and one log line."""
         if entry.has_reached_provider:
             uid = f"{self._worker}{next(self._numbers):016x}"
-            line = usage_line(entry, worker=self._worker, uid=uid)
-            self._spool.append(line.as_bytes())
+            self._spool.append(usage_line(entry, worker=self._worker, uid=uid))
         observe(entry)
 
 
-def usage_line(entry: Entry, *, worker: str, uid: str) -> UsageLine:
-    """Write what the ledger keeps of a request that reached a provider.
+def usage_line(entry: Entry, *, worker: str, uid: str) -> bytes:
+    """Write what the ledger keeps of a request that reached a provider: a `UsageLine`.
 
-    `uid` tells it from every other, `worker` is who served it.
+    `uid` tells it from every other, `worker` is who served it. From a dict, because
+    making the object first takes as long as all the rest.
     """
     deployment, usage = entry.deployment, entry.usage or Usage()
     assert deployment is not None
-    return UsageLine(
-        uid=uid,
-        request_id=entry.request_id,
-        at=entry.at_s,
-        tenant=entry.tenant,
-        api_key=entry.api_key,
-        operation=entry.operation,
-        model=entry.model,
-        provider=deployment.provider.name,
-        upstream_model=deployment.upstream_model,
-        deployment_id=deployment.id,
-        strategy=entry.strategy,
-        attempts=entry.attempts,
-        status=entry.status,
-        code=entry.code or "",
-        fault_domain=entry.domain or "",
-        is_stream=entry.is_stream,
-        is_partial=entry.is_partial,
-        is_estimated=usage.is_estimated,
-        input_tokens=usage.input_tokens,
-        cache_read_tokens=usage.cache_read_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        cache_write_1h_tokens=usage.cache_write_1h_tokens,
-        audio_input_tokens=usage.audio_input_tokens,
-        output_tokens=usage.output_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
-        audio_output_tokens=usage.audio_output_tokens,
-        cost_nano_usd=entry.cost_nano_usd,
-        price_origin=deployment.prices.origin,
-        duration_ms=milliseconds(entry.duration_s),
-        ttft_ms=None
+    line = {
+        "uid": uid,
+        "request_id": entry.request_id,
+        "at": entry.at_s,
+        "tenant": entry.tenant,
+        "api_key": entry.api_key,
+        "operation": entry.operation,
+        "model": entry.model,
+        "provider": deployment.provider.name,
+        "upstream_model": deployment.upstream_model,
+        "deployment_id": deployment.id,
+        "strategy": entry.strategy,
+        "attempts": entry.attempts,
+        "status": entry.status,
+        "code": entry.code or "",
+        "fault_domain": entry.domain or "",
+        "is_stream": entry.is_stream,
+        "is_partial": entry.is_partial,
+        "is_estimated": usage.is_estimated,
+        "input_tokens": usage.input_tokens,
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "cache_write_1h_tokens": usage.cache_write_1h_tokens,
+        "audio_input_tokens": usage.audio_input_tokens,
+        "output_tokens": usage.output_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "audio_output_tokens": usage.audio_output_tokens,
+        "cost_nano_usd": entry.cost_nano_usd,
+        "price_origin": deployment.prices.origin,
+        "duration_ms": milliseconds(entry.duration_s),
+        "ttft_ms": None
         if entry.first_content_s is None
         else milliseconds(entry.first_content_s),
-        tokens_per_s=tokens_per_s(entry),
-        worker=worker,
-        budgets=tuple((budget, start.isoformat()) for budget, start in entry.budgets),
-    )
+        "tokens_per_s": tokens_per_s(entry),
+        "worker": worker,
+        "budgets": tuple(
+            (budget, start.isoformat()) for budget, start in entry.budgets
+        ),
+    }
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def tokens_per_s(entry: Entry) -> float | None:

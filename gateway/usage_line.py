@@ -13,7 +13,7 @@ import orjson
 END_OF_TIME_S = 253_402_300_800  # the year 10,000: no database keeps it
 
 
-@dataclass(slots=True)  # not frozen: one is made for every request
+@dataclass(slots=True)  # not frozen: one is made for every row that is written
 class UsageLine:
     """One request that reached a provider: the columns of a UsageRecord, and two more.
 
