@@ -23,7 +23,7 @@ CHAT = "/v1/chat/completions"
 CLIENTS = 64
 PRICES = {"input_price_per_mtok_usd": "1000", "output_price_per_mtok_usd": "1000"}
 NANO = 1_000_000_000
-SLOW = Behaviour(tokens_per_s=20, answer_tokens=60)
+SLOW = Behaviour(tokens_per_s=30, answer_tokens=60)
 
 
 @pytest.fixture(scope="module")

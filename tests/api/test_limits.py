@@ -202,7 +202,7 @@ def test_concurrency_is_a_matter_of_the_moment(
 ) -> None:
     gateway = start_gateway(AILB_AUTH="required")
     with running_simulator(
-        behaviour=Behaviour(tokens_per_s=10, answer_tokens=40)
+        behaviour=Behaviour(tokens_per_s=20, answer_tokens=40)
     ) as slow:
         gateway.add_provider("slow", "openai", slow, models=["slow"])
         key = limited_key(gateway, measure=Measure.CONCURRENCY, amount=1)
