@@ -24,12 +24,13 @@ from benchmarks.upstream import MODEL
 ROOT = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 90.0
 KEY = BEARER
-# What a key usually has: limits of requests and of tokens per minute.
+# What a key usually has: requests and tokens per minute, and a share of a budget.
 QUOTAS = """
-from gateway.models import ApiKey, Limit
+from gateway.models import ApiKey, Budget, Limit
 key = ApiKey.objects.get()
 for measure in ("requests", "tokens"):
     Limit.objects.create(measure=measure, amount=10**9, window="minute", api_key=key)
+Budget.objects.create(amount_usd=10**6, period="month", tenant=key.tenant)
 """
 
 
@@ -66,8 +67,8 @@ def chat_body(*, stream: bool) -> bytes:
 def serving(folder: Path, *, upstream_url: str, core: int) -> Iterator[Gateway]:
     """Run `manage.py serve` with an empty data directory, and wait for /readyz.
 
-    As an operator would have it: a key is needed, and it has two limits, so large that
-    none is reached.
+    As an operator would have it: a key is needed; the key has two limits and its tenant a
+    budget, so large that none is reached.
 
     Raises:
         BenchmarkFailed: It does not become ready; quotes its log.
