@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -37,17 +38,26 @@ LINE_BREAKING_BYTES = b"\x0b\x0c\x1c\x1d\x1e\x85"
 REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
 
+@lru_cache(maxsize=256)  # few are ever sent
+def status_line(version: bytes, status: int) -> bytes:
+    """Write the first line of a response."""
+    return b"%b %d %b\r\n" % (version, status, REASONS.get(status, b"Unknown Status"))
+
+
 class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
     """A request kept in memory within the limit, then given to the application whole.
 
     Twisted's parsing of forms, cookies and query strings is left out: nothing reads it.
     """
 
+    startedWriting: bool  # noqa: N815  # Twisted's name
+
     def __init__(self, channel: BoundedChannel, queued: object = 0) -> None:
         super().__init__(channel, queued, parsePOSTFormSubmission=False)
         self.writable = channel.writable
         self.query_string = b""
         self._response_started = False
+        self._head = b""
 
     @override
     def parseCookies(self) -> None:
@@ -149,19 +159,38 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
     def _start_response(self, message: dict[str, Any]) -> None:
         if self._response_started:
             raise ValueError("The response has already been started.")
-        status = message["status"]
-        self.setResponseCode(status, REASONS.get(status))
-        for name, value in message.get("headers", ()):
-            self.responseHeaders.addRawHeader(name, value)
         if self.server.is_draining():
             self.channel.persistent = 0
-            self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        self.code = message["status"]
+        self.chunked = self._may_have_body() and self.clientproto == b"HTTP/1.1"
+        lines = [status_line(self.clientproto, self.code)]
+        for name, value in message.get("headers", ()):
+            lines.append(b"%b: %b\r\n" % (name, value))
+            if name.lower() == b"content-length":
+                self.chunked = False
+        if self.chunked:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        if not self.channel.persistent:
+            lines.append(b"Connection: close\r\n")
+        head = b"".join(lines)
+        if not head.count(b"\r") == head.count(b"\n") == len(lines):
+            raise ValueError("A response header holds a line break.")
+        self._head = head + b"\r\n"
         self._response_started = True
+
+    def _may_have_body(self) -> bool:
+        return self.method != b"HEAD" and self.code not in http.NO_BODY_CODES
 
     def _send_body(self, message: dict[str, Any]) -> None:
         if not self._response_started:
             raise ValueError("A response body was sent before its start.")
-        self.write(message.get("body", b""))
+        body = message.get("body", b"")
+        if not self.startedWriting:
+            # Twisted would check and copy each header on its way; these are ours.
+            self.startedWriting = True
+            self.channel.write(self._head)
+        if body and self._may_have_body():
+            self.write(body)
         if not message.get("more_body", False):
             self.finish()
 
