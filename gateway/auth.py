@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -31,6 +31,7 @@ WRONG_KEY = "The API key you provided is not valid here."
 UNCHECKABLE = (
     "The API key cannot be checked at the moment. Keep it, and send the request again."
 )
+FoundKey = tuple[ApiKey, float | None]  # a key, and its end in unix time
 ANONYMOUS = "anonymous"  # the tenant of those who need no key
 ANONYMOUS_RIGHTS = frozenset(
     {Right.CHAT, Right.EMBEDDINGS, Right.MEMORY, Right.DOCUMENTS}
@@ -48,20 +49,14 @@ class Principal:
     @property
     def limits(self) -> tuple[Limit, ...]:
         """The limits of its key and tenant."""
-        return (
-            self.tenant.limits
-            if self.key is None
-            else self.key.limits + self.tenant.limits
-        )
+        key = self.key
+        return self.tenant.limits if key is None else key.limits + self.tenant.limits
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets of its key and tenant."""
-        return (
-            self.tenant.budgets
-            if self.key is None
-            else self.key.budgets + self.tenant.budgets
-        )
+        key = self.key
+        return self.tenant.budgets if key is None else key.budgets + self.tenant.budgets
 
     @property
     def models(self) -> frozenset[str] | None:
@@ -99,6 +94,39 @@ class Visitor(Protocol):
         ...
 
 
+class Regulars:
+    """Who has been let in, by token: a key is checked once and then known.
+
+    Only what opened the door is remembered, and only for as long as the key ring is the
+    same object: every change of the configuration makes a new one.
+    """
+
+    __slots__ = ("_by_token", "_ring")
+    MOST = 4096  # tokens; with more it begins anew
+
+    def __init__(self) -> None:
+        """Know nobody."""
+        self._by_token: dict[str, tuple[Principal, float | None]] = {}
+        self._ring: KeyRing | None = None
+
+    def find(self, token: str, ring: KeyRing, *, now_s: float) -> Principal | None:
+        """Give who came with this token before, unless its key has ended since."""
+        known = self._by_token.get(token) if self._ring is ring else None
+        if known is None:
+            return None
+        principal, ends_s = known
+        return principal if ends_s is None or now_s < ends_s else None
+
+    def welcome(self, token: str, ring: KeyRing, found: FoundKey) -> Principal:
+        """Give the principal of a key, and know its token from now on."""
+        if self._ring is not ring or len(self._by_token) >= self.MOST:
+            self._ring, self._by_token = ring, {}
+        key, ends_s = found
+        principal = Principal(tenant=key.tenant, rights=key.rights, key=key)
+        self._by_token[token] = (principal, ends_s)
+        return principal
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """Whom this server lets in.
@@ -111,6 +139,7 @@ class Door:
     mode: str
     is_local: bool
     has_initial_key: bool = False
+    _regulars: Regulars = field(default_factory=Regulars, repr=False, compare=False)
 
     def is_anonymous_allowed(self, access: Access) -> bool:
         """Say whether some requests are served without a key.
@@ -144,44 +173,39 @@ class Door:
             KeyUncheckable: Its key cannot be checked now.
 
         """
+        token, ring = bearer(visitor.headers), access.keys
+        if principal := self._regulars.find(token, ring, now_s=now_s):
+            return principal
+        if (found := found_key(token, ring, now_s=now_s)) is not None:
+            return self._regulars.welcome(token, ring, found)
         if self.mode == "open":
-            key = found_key(bearer(visitor.headers), access.keys, now_s=now_s)
-            return anonymous(access) if key is None else principal_of(key)
+            return anonymous(access)
         if self.is_anonymous_allowed(access):
             if is_local(visitor):
                 return anonymous(access)
             raise AuthenticationFailed(NO_KEY)
-        token = bearer(visitor.headers)
         if not token:
             raise AuthenticationFailed(NO_KEY)
         if is_junk(token):
             raise AuthenticationFailed(WRONG_KEY)
-        key = found_key(token, access.keys, now_s=now_s)
-        if key is not None:
-            return principal_of(key)
-        if access.keys.is_unreadable or not is_current:
+        if ring.is_unreadable or not is_current:
             raise KeyUncheckable(UNCHECKABLE)
         raise AuthenticationFailed(WRONG_KEY)
 
 
-def found_key(token: str, ring: KeyRing, *, now_s: float) -> ApiKey | None:
-    """Find the key of a token by its digest; None if it opens nothing, or no more.
+def found_key(token: str, ring: KeyRing, *, now_s: float) -> FoundKey | None:
+    """Find the key of a token by its digest, and its end; None if it opens nothing.
 
     The look-up's time depends on the digest alone, which nobody can aim at without the
     pepper.
     """
-    if ring.pepper is None or not token:
+    if ring.pepper is None or not token or is_junk(token):
         return None
     found = ring.keys.get(digest(token, ring.pepper))
     if found is None:
         return None
-    key, ends_s = found
-    return key if ends_s is None or now_s < ends_s else None
-
-
-def principal_of(key: ApiKey) -> Principal:
-    """Give the principal of a key."""
-    return Principal(tenant=key.tenant, rights=key.rights, key=key)
+    _, ends_s = found
+    return found if ends_s is None or now_s < ends_s else None
 
 
 def anonymous(access: Access) -> Principal:

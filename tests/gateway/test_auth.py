@@ -9,6 +9,7 @@ from gateway.auth import (
     ANONYMOUS_RIGHTS,
     Door,
     Principal,
+    Regulars,
     bearer,
     host_name,
     is_loopback,
@@ -282,3 +283,45 @@ def test_a_host_loses_its_port_and_brackets(netloc: str, name: str) -> None:
 )
 def test_loopback_is_recognised(address: str, *, is_own: bool) -> None:
     assert is_loopback(address) is is_own
+
+
+def test_a_key_is_known_only_as_long_as_its_ring() -> None:
+    door = Door(mode="required", is_local=False)
+    both = access("one", "two")
+    caller = Caller(authorization="Bearer one")
+
+    def name(has: Access) -> str | None:
+        found = door.authenticate(caller, has, now_s=0.0, is_current=True)
+        return None if found.key is None else found.key.name
+
+    assert name(both) == "key 0"
+    assert name(both) == "key 0", "known by now"
+    assert name(access("two", "one")) == "key 1", "another ring, another key"
+    with pytest.raises(AuthenticationFailed):
+        name(access("two"))
+
+
+def test_a_known_key_ends_in_time() -> None:
+    door = Door(mode="required", is_local=False)
+    has, caller = access("one", ends_s=10.0), Caller(authorization="Bearer one")
+    door.authenticate(caller, has, now_s=9.9, is_current=True)
+    with pytest.raises(AuthenticationFailed):
+        door.authenticate(caller, has, now_s=10.0, is_current=True)
+
+
+def test_only_what_opened_the_door_is_known() -> None:
+    door, has = Door(mode="required", is_local=False), access("one")
+    both = Caller(authorization="Basic xyz", x_api_key="one")
+    door.authenticate(both, has, now_s=0.0, is_current=True)
+    with pytest.raises(AuthenticationFailed):
+        door.authenticate(
+            Caller(authorization="Basic xyz"), has, now_s=0.0, is_current=True
+        )
+
+
+def test_more_keys_than_are_remembered_still_open(monkeypatch) -> None:
+    monkeypatch.setattr(Regulars, "MOST", 2)
+    door, has = Door(mode="required", is_local=False), access("a", "b", "c")
+    for token in "abcabc":
+        caller = Caller(authorization=f"Bearer {token}")
+        assert door.authenticate(caller, has, now_s=0.0, is_current=True).key

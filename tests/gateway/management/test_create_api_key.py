@@ -39,7 +39,7 @@ def test_a_key_with_the_usual_rights_is_printed_alone(settings) -> None:
     access = compile_access(read_rows(), settings.AILB_ENCRYPTION_KEYS)
     found = found_key(key, access.keys, now_s=0.0)
     assert found is not None
-    assert found.public_id == row.public_id
+    assert found[0].public_id == row.public_id
 
 
 def test_everything_can_be_said(settings) -> None:
