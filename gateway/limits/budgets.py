@@ -13,7 +13,7 @@ that figure. If it is at most one refresh late, all together overshoot by no mor
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import lru_cache
@@ -83,9 +83,14 @@ class BudgetBook:
             < self._own_when_told + left // share
         )
 
+    @property
+    def spent_nano_usd(self) -> int:
+        """Give what is spent, reservations not counted."""
+        return self.others_nano_usd + self.own_nano_usd
+
     def is_spent(self, amount: int) -> bool:
         """Say whether it is gone, reservations not counted."""
-        return self.others_nano_usd + self.own_nano_usd >= amount
+        return self.spent_nano_usd >= amount
 
     def reserve(self, cost: int) -> None:
         """Set aside what a request may cost."""
@@ -132,13 +137,21 @@ class BudgetBooks:
         return book
 
 
-def warnings(spends: Iterable[tuple[Budget, int]]) -> tuple[BudgetStanding, ...]:
-    """Give those budgets that stand at or over their `warn_percent`."""
+def warnings(
+    budgets: Sequence[Budget], spends: Sequence[int]
+) -> tuple[BudgetStanding, ...]:
+    """Give those budgets that stand at or over their `warn_percent`.
+
+    `spends` stand beside `budgets`, in billionths of a USD.
+    """
     return tuple(
-        BudgetStanding(budget, spent, percent)
-        for budget, spent in spends
-        if budget.warn_percent is not None
-        and (percent := _percent(spent, budget.amount_nano_usd)) >= budget.warn_percent
+        [
+            BudgetStanding(budget, spent, percent)
+            for budget, spent in zip(budgets, spends, strict=True)
+            if budget.warn_percent is not None
+            and (percent := _percent(spent, budget.amount_nano_usd))
+            >= budget.warn_percent
+        ]
     )
 
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gateway.access import Standing
 from gateway.kinds import Measure
 
-TOKEN_MEASURES = frozenset(
-    {Measure.TOKENS, Measure.INPUT_TOKENS, Measure.OUTPUT_TOKENS}
+Names = tuple[str, str, str]  # of the headers that say limit, remaining and reset
+REQUESTS, TOKENS = (
+    (
+        f"x-ratelimit-limit-{kind}",
+        f"x-ratelimit-remaining-{kind}",
+        f"x-ratelimit-reset-{kind}",
+    )
+    for kind in ("requests", "tokens")
 )
+NAMES: Mapping[Measure, Names] = {
+    Measure.REQUESTS: REQUESTS,
+    Measure.TOKENS: TOKENS,
+    Measure.INPUT_TOKENS: TOKENS,
+    Measure.OUTPUT_TOKENS: TOKENS,
+}
 
 
 def rate_headers(standings: Iterable[Standing]) -> dict[str, str]:
@@ -17,27 +29,20 @@ def rate_headers(standings: Iterable[Standing]) -> dict[str, str]:
 
     The tightest is the one with the smallest share left. Concurrency has no header.
     """
-    by_kind: dict[str, Standing] = {}
+    tightest: dict[Names, Standing] = {}
     for standing in standings:
-        kind = kind_of(standing.limit.measure)
-        if kind is None:
+        names = NAMES.get(standing.limit.measure)
+        if names is None:
             continue
-        tightest = by_kind.get(kind)
-        if tightest is None or share_left(standing) < share_left(tightest):
-            by_kind[kind] = standing
+        known = tightest.get(names)
+        if known is None or share_left(standing) < share_left(known):
+            tightest[names] = standing
     headers: dict[str, str] = {}
-    for kind, standing in by_kind.items():
-        headers[f"x-ratelimit-limit-{kind}"] = str(standing.limit.amount)
-        headers[f"x-ratelimit-remaining-{kind}"] = str(standing.remaining)
-        headers[f"x-ratelimit-reset-{kind}"] = duration(standing.reset_s)
+    for (of_limit, of_remaining, of_reset), standing in tightest.items():
+        headers[of_limit] = str(standing.limit.amount)
+        headers[of_remaining] = str(standing.remaining)
+        headers[of_reset] = duration(standing.reset_s)
     return headers
-
-
-def kind_of(measure: Measure) -> str | None:
-    """Say which of OpenAI's two kinds a measure is."""
-    if measure is Measure.REQUESTS:
-        return "requests"
-    return "tokens" if measure in TOKEN_MEASURES else None
 
 
 def share_left(standing: Standing) -> float:

@@ -104,7 +104,10 @@ class Limiter:
         if not limits and not budgets:
             return NOTHING
         try:
-            grant = await self._admit(limits, budgets, estimate)
+            if self.is_shared:
+                grant = await self._admit_everywhere(limits, budgets, estimate)
+            else:
+                grant = self._admit_here(limits, budgets, estimate)
         except RateLimited as refusal:
             metrics.LIMIT_REFUSALS.labels(refusal.scope, refusal.measure).inc()
             raise
@@ -116,19 +119,25 @@ class Limiter:
             metrics.BUDGET_WARNINGS.labels(budget.scope, budget.period).inc()
         return grant
 
-    async def _admit(
+    async def _admit_everywhere(
         self, limits: Sequence[Limit], budgets: Sequence[Budget], estimate: Estimate
     ) -> Grant:
-        day = self._today()
-        if self._shared is not None and self._shared.is_up:
-            with suppress(RedisAway):
-                grant = await self._shared.admit(limits, budgets, estimate, day=day)
-                self._mirrors[grant] = self._local.mirror(
-                    limits, estimate, now_s=self._clock()
-                )
-                return grant
+        assert self._shared is not None
+        with suppress(RedisAway):
+            grant = await self._shared.admit(
+                limits, budgets, estimate, day=self._today()
+            )
+            self._mirrors[grant] = self._local.mirror(
+                limits, estimate, now_s=self._clock()
+            )
+            return grant
+        return self._admit_here(limits, budgets, estimate)
+
+    def _admit_here(
+        self, limits: Sequence[Limit], budgets: Sequence[Budget], estimate: Estimate
+    ) -> LocalGrant:
         return self._local.admit(
-            limits, budgets, estimate, now_s=self._clock(), day=day
+            limits, budgets, estimate, now_s=self._clock(), day=self._today()
         )
 
     def settle(self, grant: Grant, spent: Spent) -> None:

@@ -17,7 +17,7 @@ from gateway.limits.window import InFlight, SlidingWindow, reservation
 Tally = SlidingWindow | InFlight
 
 
-class Hold(NamedTuple):
+class Claim(NamedTuple):
     """What one request asks of one limit; `amount` is this process's part of it."""
 
     limit: Limit
@@ -26,12 +26,20 @@ class Hold(NamedTuple):
     needed: int
 
 
+class Hold(NamedTuple):
+    """What one request holds of one limit."""
+
+    limit: Limit
+    tally: Tally
+    needed: int
+    slot: int
+
+
 @dataclass(slots=True, eq=False)
 class LocalGrant(Grant):
-    """A grant with what it holds in this process; `slots` stand beside `holds`."""
+    """A grant with what it holds in this process."""
 
     holds: Sequence[Hold] = ()
-    slots: Sequence[int] = ()
     books: tuple[BudgetBook, ...] = ()
     reserved_nano_usd: int = 0
 
@@ -69,13 +77,37 @@ class LocalLimits:
             BudgetExhausted: nothing is left of a hard budget.
 
         """
-        holds = self._holds(limits, estimate)
-        for _, tally, amount, needed in holds:
-            if not tally.fits(needed, amount=amount, now_s=now_s):
-                raise _refusal(holds, now_s)
+        holds: list[Hold] = []
+        standings: list[Standing] = []
+        # One pass, which is undone when it fails: most requests are admitted.
+        for limit in limits:
+            _, tally, amount, needed = self._claim(limit, estimate)
+            taken = tally.take(needed, amount=amount, now_s=now_s)
+            if taken is None:
+                _give_back(holds, now_s)
+                raise _refusal([self._claim(one, estimate) for one in limits], now_s)
+            holds.append(Hold(limit, tally, needed, taken.slot))
+            left = max(0, amount - taken.used)
+            standings.append(Standing(limit, left, taken.reset_s))
         books = tuple([self._books.of(budget, day) for budget in budgets])
-        self._check_budgets(budgets, books)
-        grant = self._reserve(holds, budgets, books, estimate, now_s)
+        for budget, book in zip(budgets, books, strict=True):
+            if budget.is_hard and not book.has_room(
+                budget.amount_nano_usd, share=self.share
+            ):
+                _give_back(holds, now_s)
+                is_spent = book.is_spent(budget.amount_nano_usd)
+                raise budget_exhausted(budget, book.key[1], is_spent=is_spent)
+        cost = estimate.known_cost_nano_usd
+        for book in books:
+            book.reserve(cost)
+        grant = LocalGrant(
+            standings=tuple(standings),
+            warnings=warnings(budgets, [book.spent_nano_usd for book in books]),
+            budget_periods=tuple([book.key for book in books]),
+            holds=holds,
+            books=books,
+            reserved_nano_usd=cost,
+        )
         self._live.add(grant)
         return grant
 
@@ -86,8 +118,13 @@ class LocalLimits:
 
         So that this process knows its part of the windows when it must decide alone.
         """
-        holds = self._holds(limits, estimate)
-        grant = self._reserve(holds, (), (), estimate, now_s)
+        claims = [self._claim(limit, estimate) for limit in limits]
+        grant = LocalGrant(
+            holds=[
+                Hold(limit, tally, needed, tally.add(needed, now_s=now_s))
+                for limit, tally, _, needed in claims
+            ]
+        )
         self._live.add(grant)
         return grant
 
@@ -96,9 +133,7 @@ class LocalLimits:
         if grant not in self._live:
             return
         self._live.remove(grant)
-        for (limit, tally, _, needed), slot in zip(
-            grant.holds, grant.slots, strict=True
-        ):
+        for limit, tally, needed, slot in grant.holds:
             difference = spent.amount(limit.measure) - needed
             if difference:
                 tally.correct(slot, difference, now_s=now_s)
@@ -110,8 +145,7 @@ class LocalLimits:
         if grant not in self._live:
             return
         self._live.remove(grant)
-        for (_, tally, _, needed), slot in zip(grant.holds, grant.slots, strict=True):
-            tally.correct(slot, -needed, now_s=now_s)
+        _give_back(grant.holds, now_s)
         for book in grant.books:
             book.settle(grant.reserved_nano_usd, 0)
 
@@ -123,16 +157,14 @@ class LocalLimits:
             if limit_id in limit_ids
         }
 
-    def _holds(self, limits: Sequence[Limit], estimate: Estimate) -> list[Hold]:
-        holds, share = [], self.share
-        for limit in limits:
-            tally = self._tallies.get(limit.id)
-            if tally is None or tally.window_s != limit.window_s:
-                tally = self._begin(limit)
-            amount = limit.amount if share == 1 else max(1, limit.amount // share)
-            needed = reservation(estimate.amount(limit.measure), amount=amount)
-            holds.append(Hold(limit, tally, amount, needed))
-        return holds
+    def _claim(self, limit: Limit, estimate: Estimate) -> Claim:
+        tally = self._tallies.get(limit.id)
+        if tally is None or tally.window_s != limit.window_s:
+            tally = self._begin(limit)
+        share = self.share
+        amount = limit.amount if share == 1 else max(1, limit.amount // share)
+        needed = reservation(estimate.amount(limit.measure), amount=amount)
+        return Claim(limit, tally, amount, needed)
 
     def _begin(self, limit: Limit) -> Tally:
         window_s = limit.window_s
@@ -140,61 +172,22 @@ class LocalLimits:
         self._tallies[limit.id] = tally
         return tally
 
-    def _check_budgets(
-        self, budgets: Sequence[Budget], books: Sequence[BudgetBook]
-    ) -> None:
-        for budget, book in zip(budgets, books, strict=True):
-            has_room = book.has_room(budget.amount_nano_usd, share=self.share)
-            if budget.is_hard and not has_room:
-                raise budget_exhausted(
-                    budget,
-                    book.key[1],
-                    is_spent=book.is_spent(budget.amount_nano_usd),
-                )
 
-    def _reserve(
-        self,
-        holds: Sequence[Hold],
-        budgets: Sequence[Budget],
-        books: tuple[BudgetBook, ...],
-        estimate: Estimate,
-        now_s: float,
-    ) -> LocalGrant:
-        slots = [tally.add(needed, now_s=now_s) for _, tally, _, needed in holds]
-        cost = estimate.known_cost_nano_usd
-        for book in books:
-            book.reserve(cost)
-        return LocalGrant(
-            standings=_standings(holds, now_s),
-            warnings=warnings(
-                [
-                    (budget, book.others_nano_usd + book.own_nano_usd)
-                    for budget, book in zip(budgets, books, strict=True)
-                ]
-            ),
-            budget_periods=tuple([book.key for book in books]),
-            holds=holds,
-            slots=slots,
-            books=books,
-            reserved_nano_usd=cost,
-        )
+def _give_back(holds: Sequence[Hold], now_s: float) -> None:
+    for _, tally, needed, slot in holds:
+        tally.correct(slot, -needed, now_s=now_s)
 
 
-def _refusal(holds: Sequence[Hold], now_s: float) -> RateLimited:
+def _refusal(claims: Sequence[Claim], now_s: float) -> RateLimited:
     """Name the limit with the longest wait of those that are reached."""
     waits = [
         (tally.wait_s(needed, amount=amount, now_s=now_s), limit)
-        for limit, tally, amount, needed in holds
+        for limit, tally, amount, needed in claims
         if not tally.fits(needed, amount=amount, now_s=now_s)
     ]
     wait_s, limit = max(waits, key=lambda wait: wait[0])
-    return rate_limited(limit, wait_s=wait_s, standings=_standings(holds, now_s))
-
-
-def _standings(holds: Sequence[Hold], now_s: float) -> tuple[Standing, ...]:
-    return tuple(
-        [
-            Standing(limit, max(0, amount - tally.used(now_s)), tally.reset_s(now_s))
-            for limit, tally, amount, _ in holds
-        ]
+    standings = tuple(
+        Standing(limit, max(0, amount - tally.used(now_s)), tally.reset_s(now_s))
+        for limit, tally, amount, _ in claims
     )
+    return rate_limited(limit, wait_s=wait_s, standings=standings)

@@ -219,7 +219,7 @@ def _granted(question: Question, reply: Any) -> SharedGrant:
     _, _, _, stands, spends = reply
     return SharedGrant(
         standings=_standings(question, reply),
-        warnings=warnings(zip(question.budgets, spends, strict=True)),
+        warnings=warnings(question.budgets, spends),
         budget_periods=tuple([book.key for book in question.books]),
         lease=question.lease,
         holds=tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import NamedTuple
 
 SLOTS = 60
 SLOTS_OF_A_SECOND = 20  # 50 ms each; what is shorter than a round trip tells nothing
@@ -20,6 +21,14 @@ def reservation(needed: int, *, amount: int) -> int:
     nothing else is counted, instead of never.
     """
     return min(needed, amount)
+
+
+class Taken(NamedTuple):
+    """What was counted: its slot, all that counts with it, and seconds until it is free."""
+
+    slot: int
+    used: int
+    reset_s: float
 
 
 class SlidingWindow:
@@ -60,6 +69,18 @@ class SlidingWindow:
         """Say whether `needed` more stay within `amount`; nothing always fits."""
         self._slide(now_s)
         return self._total + needed <= amount or needed <= 0
+
+    def take(self, needed: int, *, amount: int, now_s: float) -> Taken | None:
+        """Count `needed` if it fits; None if it does not, and nothing has changed."""
+        self._slide(now_s)
+        total, newest = self._total + needed, self._newest
+        if needed <= 0:
+            return Taken(newest, self._total, self.reset_s(now_s))
+        if total > amount:
+            return None
+        self._counts[newest] = self._counts.get(newest, 0) + needed
+        self._total = total
+        return Taken(newest, total, self._leaves_s(newest, now_s))
 
     def add(self, count: int, *, now_s: float) -> int:
         """Count, whether it fits or not; give the slot, for `correct`."""
@@ -141,6 +162,13 @@ class InFlight:
     def fits(self, needed: int, *, amount: int, now_s: float) -> bool:
         """Say whether `needed` more stay within `amount`."""
         return self._total + needed <= amount
+
+    def take(self, needed: int, *, amount: int, now_s: float) -> Taken | None:
+        """Count `needed` if it fits; None if it does not, and nothing has changed."""
+        if not self.fits(needed, amount=amount, now_s=now_s):
+            return None
+        self._total += needed
+        return Taken(0, self._total, 0.0)
 
     def add(self, count: int, *, now_s: float) -> int:
         """Count; there are no slots, so give 0."""

@@ -143,4 +143,4 @@ def test_books_of_deleted_budgets_are_dropped():
 )
 def test_a_budget_warns_from_its_percentage_on(amount, warn_percent, spent, percents):
     row = budget(amount, warn_percent=warn_percent)
-    assert [found.percent for found in warnings([(row, spent)])] == percents
+    assert [found.percent for found in warnings([row], [spent])] == percents
