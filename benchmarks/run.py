@@ -7,8 +7,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from typing_extensions import override
@@ -37,7 +37,7 @@ _BARE_HEADINGS = (
 )
 BARE_CONNECTIONS = (16, 64)
 PAIR_S = 2
-PAIRS_PER_REPEAT = 4
+PAIRS_PER_START = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +130,42 @@ def _rows(plan: Plan, folder: Path) -> Iterator[Row]:
 
 
 def _bare_rows(plan: Plan, folder: Path) -> Iterator[BareRow]:
+    """Compare several starts of both: two processes of the same code differ, too."""
+    tallies = [Tally(count) for count in BARE_CONNECTIONS]
+    for number in range(plan.repeats):
+        home = folder / f"start-{number}"
+        _compare_once(plan, home, tallies)
+    yield from (tally.row() for tally in tallies)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Runs of both at so many connections, in pairs, and what they cost in CPU."""
+
+    connections: int
+    pairs: list[tuple[Run, Run]] = field(default_factory=list)
+    cpu_s: list[tuple[float, float]] = field(default_factory=list)
+
+    def row(self) -> BareRow:
+        """Give the medians over all starts."""
+        return BareRow(
+            self.connections,
+            median([shipped for shipped, _ in self.pairs]),
+            median([bare for _, bare in self.pairs]),
+            cost=statistics.median(
+                1 - shipped.requests_per_s / bare.requests_per_s
+                for shipped, bare in self.pairs
+            ),
+            shipped_cpu_s=statistics.median(shipped for shipped, _ in self.cpu_s),
+            bare_cpu_s=statistics.median(bare for _, bare in self.cpu_s),
+        )
+
+
+def _compare_once(plan: Plan, folder: Path, tallies: Sequence[Tally]) -> None:
+    """Start both, warm them up, and drive them in turn."""
     core, body = plan.cores.gateway, gateway.chat_body(stream=False)
     for name in ("upstream", "shipped", "bare"):
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
     with (
         upstream.serving(folder / "upstream", core=plan.cores.upstream) as fixed,
         gateway.serving(
@@ -143,50 +176,42 @@ def _bare_rows(plan: Plan, folder: Path) -> Iterator[BareRow]:
         ) as bare,
     ):
         pin(shipped.background_pids(), core=plan.cores.load)
-        both = (shipped, bare)
-        for each in both:
+        for each in (shipped, bare):
             gateway.refuse_wrong_answer(
                 each.url, stream=False, expected='"chat.completion"'
             )
             drive(
                 each.url, body, connections=16, seconds=WARM_UP_S, core=plan.cores.load
             )
-        for count in BARE_CONNECTIONS:
-            yield _compare(plan, shipped, bare, body=body, connections=count)
+        for tally in tallies:
+            _fill(tally, shipped, bare, body=body, core=plan.cores.load)
 
 
-def _compare(
-    plan: Plan,
+def _fill(
+    tally: Tally,
     shipped: gateway.Gateway,
     bare: gateway.Gateway,
     *,
     body: bytes,
-    connections: int,
-) -> BareRow:
+    core: int,
+) -> None:
     """Drive both in turn, many times and shortly: the weather changes within seconds."""
-    load = {"connections": connections, "seconds": PAIR_S, "core": plan.cores.load}
-    pairs = []
-    cpu_s = {shipped.pid: 0.0, bare.pid: 0.0}
-    for number in range(plan.repeats * PAIRS_PER_REPEAT):
-        runs = {}
+    for number in range(PAIRS_PER_START):
+        runs, cpu_s = {}, {}
         for each in (shipped, bare) if number % 2 else (bare, shipped):
             before_s = cpu_seconds(each.pid)
-            runs[each.pid] = drive(each.url, body, **load)
-            cpu_s[each.pid] += cpu_seconds(each.pid) - before_s
-        pairs.append((runs[shipped.pid], runs[bare.pid]))
-    shipped_run = median([pair[0] for pair in pairs])
-    bare_run = median([pair[1] for pair in pairs])
-    return BareRow(
-        connections,
-        shipped_run,
-        bare_run,
-        cost=statistics.median(
-            1 - with_all.requests_per_s / without.requests_per_s
-            for with_all, without in pairs
-        ),
-        shipped_cpu_s=cpu_s[shipped.pid] / shipped_run.requests * 1000,
-        bare_cpu_s=cpu_s[bare.pid] / bare_run.requests * 1000,
-    )
+            run = drive(
+                each.url,
+                body,
+                connections=tally.connections,
+                seconds=PAIR_S,
+                core=core,
+            )
+            spent_s = cpu_seconds(each.pid) - before_s
+            runs[each.pid] = run
+            cpu_s[each.pid] = spent_s / (run.requests_per_s * PAIR_S) * 1000
+        tally.pairs.append((runs[shipped.pid], runs[bare.pid]))
+        tally.cpu_s.append((cpu_s[shipped.pid], cpu_s[bare.pid]))
 
 
 def _measure(
