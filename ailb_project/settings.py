@@ -108,7 +108,8 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "transaction_mode": "IMMEDIATE",
         "timeout": 5,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
-        "PRAGMA foreign_keys=ON;",
+        # What is deleted is overwritten: a conversation that was erased is gone.
+        "PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON;",
     }
 else:
     # A kept connection (CONN_MAX_AGE) leaks one per thread under ASGI; a pool does not.
@@ -122,6 +123,20 @@ else:
 REDIS_URL = env_secret("REDIS_URL")
 if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
     raise bad_value("REDIS_URL", "***", "redis://host:port/number")
+
+# Memory, and what it shares with documents: embedder, vectors, time
+ENABLE_MEMORY = env_bool("ENABLE_MEMORY", default=True)
+env_choice("MEMORY_BACKEND", "chromadb", ["chromadb"])
+CHROMA_URL = env_str("CHROMA_URL").rstrip("/")
+if CHROMA_URL and urlsplit(CHROMA_URL).scheme not in {"http", "https"}:
+    raise bad_value("CHROMA_URL", CHROMA_URL, "http(s)://host:port")
+EMBEDDING_MODEL = env_str("EMBEDDING_MODEL")
+AILB_EMBEDDING_PRECISION = env_choice(
+    "AILB_EMBEDDING_PRECISION", "int8", ["int8", "fp32"]
+)
+AILB_ALLOW_DOWNLOADS = env_bool("AILB_ALLOW_DOWNLOADS", default=False)
+AILB_CONTEXT_DEADLINE_MS = env_int("AILB_CONTEXT_DEADLINE_MS", 300, low=10, high=60_000)
+
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Apps, middleware, templates: the admin side; the data plane has its own handler
@@ -140,6 +155,8 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "ailb_project",
     "gateway.apps.GatewayConfig",
+    "memory.apps.MemoryConfig",
+    "rag.apps.RagConfig",
 ]
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
@@ -250,6 +267,6 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         name: {"level": logging.getLevelName(AILB_LOG_LEVEL.upper())}
-        for name in ("ailb_project", "gateway")
+        for name in ("ailb_project", "gateway", "memory", "rag")
     },
 }

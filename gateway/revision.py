@@ -17,6 +17,7 @@ from gateway.models import (
     RoutingStrategy,
     Tenant,
 )
+from memory.models import MemoryPolicy
 
 # Every table whose rows a snapshot is compiled from.
 CONFIGURATION: tuple[type[models.Model], ...] = (
@@ -29,6 +30,7 @@ CONFIGURATION: tuple[type[models.Model], ...] = (
     ApiKey,
     Limit,
     Budget,
+    MemoryPolicy,
 )
 EVENTS = ("INSERT", "UPDATE", "DELETE")
 

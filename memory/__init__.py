@@ -1,0 +1,1 @@
+"""Conversation memory: what sessions said, and what of it helps the next answer."""

@@ -1,0 +1,1 @@
+"""Embeddings and vectors, and what is built on them: document collections."""
