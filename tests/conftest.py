@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from django.apps import apps
 from django.conf import settings
+from django.core import serializers
+from django.db import connections
+from django.db.models.signals import post_migrate
 from pytest_django.plugin import DjangoDbBlocker
 
 from gateway.simulator import Behaviour
@@ -27,6 +33,24 @@ def pytest_unconfigure() -> None:
     """Remove the data directory that `tests.settings` made."""
     if settings.AILB_DATA_DIR.name.startswith("ailb-tests-"):
         shutil.rmtree(settings.AILB_DATA_DIR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Put back what migrations wrote whenever a test's transactions flushed it.
+
+    A flush is followed by `post_migrate`. Without this, such tests must be the last.
+    """
+    with django_db_blocker.unblock():
+        written = json.loads(connections["default"].creation.serialize_db_to_string())
+    kept = [row for row in written if row["model"].startswith("gateway.")]
+
+    def put_back(*, using: str, **_: Any) -> None:
+        if using == "default":
+            for row in serializers.deserialize("python", kept):
+                row.save()
+
+    post_migrate.connect(put_back, sender=apps.get_app_config("memory"), weak=False)
 
 
 @pytest.fixture(scope="session")

@@ -188,7 +188,7 @@ def test_the_triggers_may_be_installed_again(using: str) -> None:
 @pytest.mark.parametrize("using", ["postgresql"], indirect=True)
 def test_migrations_go_back_to_nothing_and_forth(using: str) -> None:
     call_command("migrate", "gateway", "zero", database=using, verbosity=0)
-    call_command("migrate", "gateway", database=using, verbosity=0)
+    call_command("migrate", database=using, verbosity=0)
     names = RoutingStrategy.objects.using(using).values_list("name", "algorithm")
     assert dict(names) == {algorithm.value: algorithm.value for algorithm in Algorithm}
     before = revision.current(using)
