@@ -9,6 +9,9 @@ ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /build
 COPY requirements.txt constraints.txt ./
 RUN pip install -r requirements.txt
+# Into the environment: a server finds the model ready and never needs torch for it.
+COPY rag rag
+RUN python -m rag.onnx_export
 
 FROM ${BASE_IMAGE}
 LABEL org.opencontainers.image.title="AILB" \
@@ -20,8 +23,10 @@ WORKDIR /app
 COPY manage.py LICENSE CHANGELOG.md ./
 COPY ailb_project ailb_project
 COPY gateway gateway
+COPY memory memory
+COPY rag rag
 # The code belongs to root and is compiled now: the server's user cannot write it.
-RUN /opt/venv/bin/python -m compileall -q manage.py ailb_project gateway
+RUN /opt/venv/bin/python -m compileall -q manage.py ailb_project gateway memory rag
 RUN mkdir -m 0700 /app/ailb_memory && chown 10001:10001 /app/ailb_memory
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

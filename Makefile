@@ -7,14 +7,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install install-dev serve test check format bench bench-usage image-check constraints clean
+.PHONY: help install install-dev serve test check format bench bench-usage bench-memory image-check constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-install: $(VENV)/.installed ## make .venv with the pinned runtime packages
+install: $(VENV)/.embedder ## make .venv with the pinned packages, prepare the embedder
 
-install-dev: $(VENV)/.installed-dev ## the same plus the test and lint tools
+install-dev: $(VENV)/.installed-dev $(VENV)/.embedder ## the same plus the test and lint tools
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { echo "AILB needs Python 3.11, and '$(PYTHON)' is not that. Install it (Debian: apt-get install python3.11 python3.11-venv) or name yours: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
@@ -23,6 +23,11 @@ $(BIN)/python:
 $(VENV)/.installed: requirements.txt constraints.txt | $(BIN)/python
 	@echo "Installing the pinned packages into $(VENV) (about a minute the first time) ..."
 	$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.embedder: rag/onnx_export.py rag/packaged_model.py $(VENV)/.installed
+	@echo "Preparing the embedding model (about twenty seconds, once) ..."
+	@$(BIN)/python -m rag.onnx_export
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
@@ -37,7 +42,7 @@ WITH_EMPTY_DATA := data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && export A
 
 test: install-dev ## all tests but the soak tests
 	@deploy/debian_packages.sh chromium || echo "Tests that need these packages are skipped." >&2
-	@$(WITH_EMPTY_DATA) $(BIN)/python -m pytest
+	@$(WITH_EMPTY_DATA) $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 check: install-dev ## lint, format, types, import contracts, migrations, Django's checks
 	$(BIN)/ruff check .
@@ -57,6 +62,9 @@ bench: install-dev ## requests per second and latency on this machine
 
 bench-usage: install-dev ## how long the admin's pages take over a million usage rows
 	$(BIN)/python -m benchmarks.usage_pages
+
+bench-memory: install-dev ## whether memory finds the right turns, and how long it takes
+	$(BIN)/python -m benchmarks.memory
 
 image-check: ## run the Dockerfile's steps without a container engine
 	deploy/check_image_steps.sh

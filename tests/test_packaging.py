@@ -27,6 +27,7 @@ from deploy.dockerfile import (
     parse,
 )
 from deploy.image_build import Builder, uid_made_by
+from rag import packaged_model
 
 ROOT = Path(__file__).resolve().parent.parent
 AGPL_SHA256 = "d8a6cc31abc16b6748c7a21f21611f5a1ec33f67d22ca23d7da1c19b95496bee"
@@ -39,6 +40,14 @@ def steps() -> tuple[Instruction, ...]:
 
 def last(keyword: str) -> str:
     return [step.rest for step in steps() if step.keyword == keyword][-1]
+
+
+def stage(number: int) -> tuple[Instruction, ...]:
+    """Give the steps of one stage, 0 the first and -1 the image itself."""
+    found = steps()
+    starts = [i for i, step in enumerate(found) if step.keyword == "FROM"]
+    ends = [*starts[1:], len(found)]
+    return found[starts[number] : ends[number]]
 
 
 def requirements(name: str) -> list[Requirement]:
@@ -135,12 +144,22 @@ def test_the_image_gets_code_and_nothing_private(tmp_path: Path) -> None:
 
 def test_every_package_of_ours_is_copied_into_the_image() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    copied = {word for s in steps() if s.keyword == "COPY" for word in s.rest.split()}
+    copied = {word for s in stage(-1) if s.keyword == "COPY" for word in s.rest.split()}
     rules = ignore_rules((ROOT / ".dockerignore").read_text())
-    assert {"ailb_project", "gateway"} <= packages
+    assert {"ailb_project", "gateway", "memory", "rag"} <= packages
     for package in packages:
         assert package in copied
         assert not is_ignored(f"{package}/models.py", rules)
+
+
+def test_the_embedding_model_is_exported_while_the_image_is_built() -> None:
+    build = [f"{step.keyword} {step.rest}" for step in stage(0)]
+    packages = build.index("RUN pip install -r requirements.txt")
+    code = build.index("COPY rag rag")
+    assert packages < code < build.index("RUN python -m rag.onnx_export")
+    # It lands in the environment, which is what the image takes of that stage.
+    assert packaged_model.INSTALLED.is_relative_to(sys.prefix)
+    assert "--from=builder /opt/venv /opt/venv" in {step.rest for step in stage(-1)}
 
 
 @pytest.mark.parametrize(
