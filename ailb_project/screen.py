@@ -21,6 +21,7 @@ class Facts:
     is_open_to_all: bool
     workers: int
     strategy: str
+    vectors: str
     providers: Sequence[str]
     models: Sequence[str]
     is_simulated: bool
@@ -48,6 +49,7 @@ def lines_of(facts: Facts) -> Iterator[str]:
     if facts.api_key:
         yield row("API key", f"{facts.api_key}   (shown once)")
     yield row("Routing", f"{facts.strategy}, {counted(facts.workers, 'worker')}")
+    yield row("Vectors", facts.vectors)
     yield row(
         "Providers", "; ".join(facts.providers) or "none yet: add one in the admin"
     )

@@ -130,6 +130,7 @@ env_choice("MEMORY_BACKEND", "chromadb", ["chromadb"])
 CHROMA_URL = env_str("CHROMA_URL").rstrip("/")
 if CHROMA_URL and urlsplit(CHROMA_URL).scheme not in {"http", "https"}:
     raise bad_value("CHROMA_URL", CHROMA_URL, "http(s)://host:port")
+AILB_CHROMA_URL_FILE = AILB_DATA_DIR / "chroma.url"  # where `serve` runs one
 EMBEDDING_MODEL = env_str("EMBEDDING_MODEL")
 AILB_EMBEDDING_PRECISION = env_choice(
     "AILB_EMBEDDING_PRECISION", "int8", ["int8", "fp32"]

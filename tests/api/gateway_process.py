@@ -11,7 +11,8 @@ How to use it, with the fixtures of `tests/conftest.py`:
 `gateway` is one process for the whole module: give providers and models names that no
 other test uses (`fresh("a")`), and reuse the process, a start costs over a second.
 `start_gateway(workers=2, AILB_AUTH="required")` starts another one with its own data
-directory and environment. Rows are written by the ORM: `gateway.rows(Provider)` is a
+directory and environment. Memory is off in them: `start_gateway(ENABLE_MEMORY="true")`
+has it on. Rows are written by the ORM: `gateway.rows(Provider)` is a
 manager's queryset on the gateway's own database (Django alias `gateway.alias`), whatever
 is done with it serves after `apply()`. `gateway.log()` gives its JSON log lines,
 `gateway.stop()` sends SIGTERM and gives the exit code, `gateway.restart()` starts it anew
@@ -177,6 +178,7 @@ class Gateway:
                     "AILB_DATA_DIR": str(self.data_dir),
                     "AILB_ENCRYPTION_KEYS": ",".join(settings.AILB_ENCRYPTION_KEYS),
                     "AILB_RUN": "tests",
+                    "ENABLE_MEMORY": "false",  # it loads a model, which few tests need
                     **self.environment,
                 },
                 pass_fds=[self.listener.fileno(), ready_fd],

@@ -1,4 +1,7 @@
-"""`manage.py serve` as a black box: a process, its screen, its variables and its end."""
+"""`manage.py serve` as a black box: a process, its screen, its variables and its end.
+
+Memory is off where a test does not ask for it: `serving(folder, ENABLE_MEMORY="true")`.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ STOP_S = 40.0
 COMMAND_S = 60.0
 RULE = "─" * 72
 WORKER = b"ailb_project.server"
+CHROMA = b"chroma\0run\0"
 
 
 @dataclass(eq=False)
@@ -76,6 +80,7 @@ class Serve:
             "HOME": str(self.data_dir),
             "AILB_DATA_DIR": str(self.data_dir),
             "HTTP_PORT": "0",
+            "ENABLE_MEMORY": "false",  # it starts a vector store, which few tests need
             **self.environment,
         }
 
@@ -199,6 +204,13 @@ def survivors(data_dir: Path) -> list[bytes]:
         if mark in environ:
             found.append(command_line(int(entry.name)))
     return found
+
+
+def chroma_pid(serve: Serve) -> int | None:
+    """Find the local vector store; None while there is no such process."""
+    assert serve.process is not None
+    found = [p for p in children_of(serve.process.pid) if CHROMA in command_line(p)]
+    return found[0] if found else None
 
 
 def children_of(parent: int) -> list[int]:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.api.admin_session import AdminSession
 from tests.api.gateway_process import wait_until
-from tests.api.serve_process import Serve, serving, survivors
+from tests.api.serve_process import Serve, chroma_pid, serving, survivors
 from tests.upstreams.simulators import RunningSimulator, running_simulator
 
 SERVES_WITHIN_S = 2.0
@@ -48,8 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="module")
 def bare(folder: Callable[[str], Path]) -> Iterator[Serve]:
-    """Start for the first time, with nothing set but the port."""
-    with serving(folder("bare")) as serve:
+    """Start for the first time, with nothing set but the port: everything runs."""
+    with serving(folder("bare"), ENABLE_MEMORY="") as serve:
         yield serve
 
 
@@ -191,6 +191,12 @@ def test_the_environments_and_the_discovered_models_are_listed(place: Place) -> 
     assert PASSWORD not in place.serve.screen
     for key in (*KEYS.values(), PASSWORD):
         assert key not in place.serve.log_text() + place.serve.screen
+
+
+def test_without_memory_no_vector_store_runs(place: Place) -> None:
+    assert place.serve.shown("Vectors +(.+)") == "off (ENABLE_MEMORY=false)"
+    assert chroma_pid(place.serve) is None
+    assert not (place.serve.data_dir / "chroma").exists()
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

@@ -18,6 +18,7 @@ from django.db import connections
 from prometheus_client.multiprocess import mark_process_dead
 from typing_extensions import override
 
+from ailb_project import chroma
 from ailb_project.listener import ListenError, bind_listener
 from ailb_project.preparation import Prepared, prepare
 from ailb_project.screen import Facts, draw, provider_lines
@@ -30,6 +31,7 @@ from gateway.environment import SIMULATED
 from gateway.errors import ConfigurationError, NotReady
 from gateway.snapshot import Snapshot
 from gateway.snapshot_store import DATABASE_AWAY, SnapshotStore
+from rag.address import without_password
 
 logger = logging.getLogger(__name__)
 
@@ -66,9 +68,10 @@ class Command(BaseCommand):
             sys.exit(1)
         prepared = get_prepared()
         simulator = simulator_specs(prepared)
+        vectors = vector_specs()
         screen = draw(facts_of(listener, prepared))
         supervisor = Supervisor(
-            [*worker_specs(), *simulator, jobs_spec(prepared)],
+            [*worker_specs(), *simulator, jobs_spec(prepared), *vectors],
             listener=listener,
             drain_timeout_s=settings.AILB_GRACE_S + settings.AILB_DRAIN_TIMEOUT_S,
             on_ready=lambda: self._show(screen),
@@ -167,6 +170,24 @@ def simulator_specs(prepared: Prepared) -> list[ChildSpec]:
     return [ChildSpec("simulator", tuple(argv))]
 
 
+def vector_specs() -> list[ChildSpec]:
+    """Describe the vector store where it is ours to run, and name it to every child.
+
+    Nobody waits for it: what it serves goes on without it until it answers.
+    """
+    if settings.CHROMA_URL or not is_vector_store_needed():
+        return []
+    port = chroma.keep_port()
+    settings.CHROMA_URL = os.environ["CHROMA_URL"] = chroma.url_of(port)
+    settings.AILB_CHROMA_URL_FILE.write_text(settings.CHROMA_URL, encoding="utf-8")
+    return [chroma.spec_of(settings.AILB_DATA_DIR, port)]
+
+
+def is_vector_store_needed() -> bool:
+    """Tell whether anything that has vectors is on."""
+    return bool(settings.ENABLE_MEMORY)
+
+
 def free_port() -> int:
     """Find a free port on loopback."""
     with socket.socket() as probe:
@@ -190,6 +211,7 @@ def facts_of(listener: socket.socket, prepared: Prepared) -> Facts:
         is_open_to_all=door.mode == "open",
         workers=settings.AILB_WORKERS,
         strategy=settings.ROUTING_STRATEGY,
+        vectors=describe_vectors(),
         providers=provider_lines(snapshot) if snapshot else [],
         models=sorted(snapshot.models) if snapshot else [],
         is_simulated=snapshot.is_simulated if snapshot else False,
@@ -197,6 +219,13 @@ def facts_of(listener: socket.socket, prepared: Prepared) -> Facts:
         admin_password=prepared.admin_password,
         api_key=prepared.api_key,
     )
+
+
+def describe_vectors() -> str:
+    """Say where the vector store is."""
+    if not is_vector_store_needed():
+        return "off (ENABLE_MEMORY=false)"
+    return f"Chroma at {without_password(settings.CHROMA_URL)}"
 
 
 def serving_snapshot() -> tuple[Snapshot | None, list[str]]:

@@ -1,0 +1,50 @@
+"""The embedder's lanes and the vector store as the settings say."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django.apps import apps
+from django.conf import settings
+
+from rag.embedding import load_embedder
+from rag.embedding_lanes import EmbeddingLanes
+from rag.packaged_model import INSTALLED
+from rag.vectorstore import VectorStore
+
+
+def make_lanes() -> EmbeddingLanes:
+    """Make the lanes to the embedder that the settings name; loads nothing yet."""
+    return EmbeddingLanes(
+        partial(
+            load_embedder,
+            model=settings.EMBEDDING_MODEL,
+            precision=settings.AILB_EMBEDDING_PRECISION,
+            allow_downloads=settings.AILB_ALLOW_DOWNLOADS,
+            folders=[INSTALLED, settings.AILB_DATA_DIR / "embedders"],
+        )
+    )
+
+
+def make_store() -> VectorStore | None:
+    """Make the vector store of this installation, None without one; connects later.
+
+    Several installations may use one server: each has a database of its own there.
+
+    Raises:
+        django.db.Error: The database, which knows the installation's name, is away.
+
+    """
+    url = settings.CHROMA_URL or local_url()
+    if not url:
+        return None
+    installation = apps.get_model("gateway", "Installation").objects.get()
+    return VectorStore(url, database=f"ailb-{installation.uid}")
+
+
+def local_url() -> str:
+    """Give the address of the server that `serve` runs on this data directory, if any."""
+    try:
+        return str(settings.AILB_CHROMA_URL_FILE.read_text(encoding="utf-8").strip())
+    except FileNotFoundError:
+        return ""
