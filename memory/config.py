@@ -68,6 +68,12 @@ class Policies:
     by_model: Mapping[str, Override] = field(default_factory=dict)
     by_key: Mapping[int, Override] = field(default_factory=dict)
 
+    @property
+    def wants_summaries(self) -> bool:
+        """Say whether any row names a model for summaries."""
+        said = (self.everybody, *self.by_model.values(), *self.by_key.values())
+        return any(each.summary_model for each in said)
+
     def of(self, *, model: str, key_id: int | None) -> Policy:
         """Give what holds for a request: a key's word over a model's over everybody's."""
         policy = self.everybody.over(Policy())
