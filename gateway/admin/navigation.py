@@ -22,6 +22,7 @@ from gateway.models import (
     Tenant,
     UsageRecord,
 )
+from memory.models import MemoryPolicy, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,10 @@ GROUPS = {
         Entry("API keys", ApiKey, "key"),
         Entry("Limits", Limit, "speed"),
         Entry("Budgets", Budget, "savings"),
+    ),
+    "Memory": (
+        Entry("Sessions", Session, "forum"),
+        Entry("Memory policies", MemoryPolicy, "tune"),
     ),
     "Usage": (SUMMARY, Entry("Requests", UsageRecord, "receipt_long")),
     "System": (
