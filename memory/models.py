@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 from typing_extensions import override
 
+from memory.deletion import delete_unread
 from memory.settings_field import validate_settings
 
 MAX_SESSION_ID = 256
@@ -93,7 +94,7 @@ class Turn(models.Model):
     the client has left, by editing or asking again; a partial one broke off.
     """
 
-    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="turns")
+    session = models.ForeignKey(Session, on_delete=delete_unread, related_name="turns")
     uid = models.CharField(max_length=32, unique=True, editable=False)
     seq = models.PositiveIntegerField()
     role = models.CharField(
@@ -146,7 +147,7 @@ class TurnVector(models.Model):
     turn = models.OneToOneField(
         Turn, primary_key=True, on_delete=models.CASCADE, related_name="vector"
     )
-    embedding = models.CharField(max_length=200)
+    embedding = models.CharField(max_length=200, db_index=True)
     data = models.BinaryField()
 
     @override

@@ -1,0 +1,1 @@
+"""`rebuild_memory_index`."""
