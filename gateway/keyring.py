@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
-from gateway.crypto import Secret, digest, mint_api_key, new_pepper, public_id_of
+from gateway.crypto import (
+    PUBLIC_ID_LENGTH,
+    Secret,
+    digest,
+    mint_api_key,
+    new_pepper,
+    public_id_of,
+    random_base62,
+)
 from gateway.kinds import Right, Source
 from gateway.models import ApiKey, ApiKeyUse, KeyPepper, Tenant
-from gateway.models.access import DEFAULT_RIGHTS, DEFAULT_TENANT
+from gateway.models.access import ANONYMOUS, DEFAULT_RIGHTS, DEFAULT_TENANT
 from gateway.operations import restore, save_changes, withdraw
 
 DEFAULT_OVERLAP = timedelta(days=1)
 FIRST_KEY = "first key"
 ENVIRONMENT_KEY = "AILB_API_KEY"
 SHOWN_DIGITS = 12  # of the digest, as public id of a key that is not of our making
+MAX_TENANT_NAME = 100
+MARK_LENGTH = 4  # of the public id, in the name of a key's own tenant
 # What everybody may do while no key is needed, so that the first key takes nothing away.
 FIRST_RIGHTS = (*DEFAULT_RIGHTS, Right.DOCUMENTS)
 
@@ -40,7 +51,7 @@ def pepper() -> str:
 def create_key(
     *,
     name: str,
-    tenant: Tenant,
+    tenant: Tenant | None = None,
     rights: Iterable[str] = DEFAULT_RIGHTS,
     allowed_models: Iterable[str] = (),
     allowed_collections: Iterable[str] = (),
@@ -49,15 +60,16 @@ def create_key(
 ) -> tuple[ApiKey, str]:
     """Make a key; give its row and the key itself, which nothing can show again.
 
+    Without a tenant it gets one of its own, so that no other key sees what it remembers.
+
     Raises:
-        ValidationError: A field is not valid.
+        ValidationError: A field is not valid; no tenant was made either.
         SecretUnreadable: See `pepper`.
 
     """
     key = mint_api_key()
     row = ApiKey(
         name=name,
-        tenant=tenant,
         rights=[str(right) for right in rights],
         allowed_models=list(allowed_models),
         allowed_collections=list(allowed_collections),
@@ -66,9 +78,39 @@ def create_key(
     )
     row.public_id = public_id_of(key) or ""
     row.digest = digest(key, pepper())
-    row.full_clean()
-    row.save()
+    if tenant is None:
+        row.full_clean(exclude={"tenant"})
+        save_with_own_tenant(row)
+    else:
+        row.tenant = tenant
+        row.full_clean()
+        row.save()
     return row, key
+
+
+def save_with_own_tenant(row: ApiKey) -> None:
+    """Save a new key with a tenant that bears its name, or one that resembles it."""
+    with transaction.atomic():
+        for name in own_tenant_names(row.name, row.public_id):
+            # Another process may take the name meanwhile: its tenant is never shared.
+            row.tenant, is_new = Tenant.objects.get_or_create(name=name)
+            if is_new:
+                break
+        row.save()
+
+
+def own_tenant_names(name: str, public_id: str) -> Iterator[str]:
+    """Give names for a key's own tenant, the first that is free being the best.
+
+    What is valid as a key's name is valid as a tenant's. `default` and `anonymous` are
+    for others, even where they are missing.
+    """
+    if name not in {DEFAULT_TENANT, ANONYMOUS}:
+        yield name
+    mark = public_id[:MARK_LENGTH]
+    while True:
+        yield f"{name[: MAX_TENANT_NAME - 1 - len(mark)].strip()}-{mark}"
+        mark = random_base62(PUBLIC_ID_LENGTH)
 
 
 def rotate_key(row: ApiKey, *, overlap: timedelta = DEFAULT_OVERLAP) -> str:

@@ -32,6 +32,10 @@ UNREADABLE = (
     "No key can be made: AILB_ENCRYPTION_KEYS cannot open the secret that keys are stored "
     "under. Give the encryption key that was in use when the first API key was made."
 )
+OWN_TENANT = (
+    "Whose key it is. Empty: a tenant of its own, named like the key. Keys of one tenant "
+    "share its sessions, collections, limits and budgets."
+)
 OVERLAPS_S = (
     (0, "Stop the former key at once"),
     (3600, "Let the former key work for 1 hour more"),
@@ -75,11 +79,15 @@ class ApiKeyForm(RowForm[ApiKey]):
         fields = "__all__"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Offer no tenant that cannot have keys."""
+        """Offer no tenant that cannot have keys; a new key may leave it out."""
         super().__init__(*args, **kwargs)
         tenant: Any = self.fields.get("tenant")
-        if tenant is not None:
-            tenant.queryset = tenant.queryset.exclude(name=ANONYMOUS)
+        if tenant is None:
+            return
+        tenant.queryset = tenant.queryset.exclude(name=ANONYMOUS)
+        if not self.instance.pk:
+            tenant.required = False
+            tenant.help_text = OWN_TENANT
 
     def clean_allowed_models(self) -> list[str]:
         """Refuse new names that no model bears."""

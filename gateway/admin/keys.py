@@ -19,8 +19,7 @@ from gateway.admin.quotas import MOMENT, BudgetTable, LimitTable
 from gateway.admin.theme import ModelAdmin, badge, page_button
 from gateway.keyring import create_key
 from gateway.kinds import Source
-from gateway.models import ApiKey, Tenant
-from gateway.models.access import DEFAULT_TENANT
+from gateway.models import ApiKey
 
 COLOURS = {
     "active": "success",
@@ -106,13 +105,6 @@ class ApiKeyPages(ModelAdmin[ApiKey]):
         return super().get_queryset(request).select_related("tenant", "use")
 
     @override
-    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """Offer the default tenant, unless the link says another."""
-        row = Tenant.objects.filter(name=DEFAULT_TENANT).first()
-        offered = {} if row is None else {"tenant": row.pk}
-        return offered | super().get_changeform_initial_data(request)
-
-    @override
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
@@ -143,7 +135,7 @@ class ApiKeyPages(ModelAdmin[ApiKey]):
             return
         row, key = create_key(
             name=obj.name,
-            tenant=obj.tenant,
+            tenant=obj.tenant if obj.tenant_id else None,
             rights=obj.rights,
             allowed_models=obj.allowed_models,
             allowed_collections=obj.allowed_collections,

@@ -25,7 +25,7 @@ REPORTED_DAYS = 30
 KEPT = {
     ANONYMOUS: "For requests without a key, as far as AILB_AUTH lets them in. It has no "
     "keys and cannot be deleted; disable it to serve nobody without a key.",
-    DEFAULT_TENANT: "For keys that name no other tenant. It cannot be deleted.",
+    DEFAULT_TENANT: "For AILB_API_KEY and the first key. It cannot be deleted.",
 }
 ORDINARY = (
     "A customer, team or application: keys, sessions and collections belong to it."

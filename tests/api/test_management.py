@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.kinds import Source
-from gateway.models import ApiKey, Budget, BudgetSpend, Limit
+from gateway.models import ApiKey, Budget, BudgetSpend, Limit, Tenant
 from tests.api.gateway_process import Gateway, fresh, wait_until
 from tests.api.management import CREDENTIAL, KINDS, Manager, manager_of, path_of
 from tests.upstreams.simulators import RunningSimulator, running_simulator
@@ -166,6 +166,16 @@ def test_a_key_works_soon_after_it_is_made_and_not_after_it_is_deleted(
     wait_for_status(manager, model, made["key"], 401)
 
 
+def test_a_key_made_without_a_tenant_has_one_of_its_own(manager: Manager) -> None:
+    name = fresh("alone")
+    first, second = (manager.make("keys", name=name) for _ in range(2))
+    assert first["tenant"] == name
+    assert second["tenant"] == f"{name}-{second['id'][:4]}"
+    assert manager.make("keys", tenant=name)["tenant"] == name
+    refused = manager.send("POST", "keys", {"name": fresh("alone"), "tenant": None})
+    assert (refused.status, refused.json["error"]["param"]) == (400, "tenant")
+
+
 def test_a_disabled_tenant_closes_the_door_for_its_keys(
     manager: Manager, sim: RunningSimulator
 ) -> None:
@@ -311,7 +321,8 @@ def test_a_key_is_made_with_its_own_limits_and_budgets(manager: Manager) -> None
 
 
 def test_a_key_that_is_refused_leaves_nothing_behind(manager: Manager) -> None:
-    keys, limits = (manager.gateway.rows(row).count() for row in (ApiKey, Limit))
+    rows = (ApiKey, Limit, Tenant)
+    before = [manager.gateway.rows(row).count() for row in rows]
     refused: list[tuple[dict[str, Any], str]] = [
         ({"limits": [{"amount": 1}, {"amount": 0}]}, "limits.1.amount"),
         ({"limits": [{"amount": 1, "window": ""}]}, "limits.0.window"),
@@ -321,8 +332,7 @@ def test_a_key_that_is_refused_leaves_nothing_behind(manager: Manager) -> None:
     for fields, param in refused:
         reply = manager.send("POST", "keys", {"name": "refused", **fields})
         assert (reply.status, reply.json["error"]["param"]) == (400, param), reply.body
-    assert manager.gateway.rows(ApiKey).count() == keys
-    assert manager.gateway.rows(Limit).count() == limits
+    assert [manager.gateway.rows(row).count() for row in rows] == before
 
 
 def test_a_budget_shows_what_its_current_period_has_spent(manager: Manager) -> None:

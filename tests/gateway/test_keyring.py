@@ -70,6 +70,39 @@ def test_a_key_of_nobody_is_refused(ring) -> None:
         keyring.create_key(name="k", tenant=anonymous)
 
 
+def test_a_key_without_a_tenant_gets_one_of_its_own_and_shares_it_with_nobody() -> None:
+    first, _ = keyring.create_key(name="bot")
+    second, _ = keyring.create_key(name="bot")
+    assert first.tenant.name == "bot"
+    assert second.tenant.name == f"bot-{second.public_id[:4]}"
+
+
+@pytest.mark.parametrize("name", ["team", "default", "anonymous"])
+def test_an_own_tenant_is_never_one_that_others_have(tenant, name) -> None:
+    Tenant.objects.filter(name="default").delete()
+    row, _ = keyring.create_key(name=name)
+    assert row.tenant.name == f"{name}-{row.public_id[:4]}"
+    assert keyring.default_tenant() != row.tenant
+
+
+def test_an_own_tenants_name_is_free_and_valid_however_long_the_keys_name_is() -> None:
+    name = "x" * 94 + " " + "y" * 5
+    keyring.create_key(name=name)
+    row, _ = keyring.create_key(name=name)
+    row.tenant.full_clean()
+    assert row.tenant.name == "x" * 94 + f"-{row.public_id[:4]}"
+    names = keyring.own_tenant_names(name, row.public_id)
+    assert len({next(names) for _ in range(20)}) == 20
+
+
+@pytest.mark.parametrize("name", ["", " bot", "a,b", "x" * 101])
+def test_a_key_that_is_not_valid_leaves_no_tenant_behind(name) -> None:
+    before = Tenant.objects.count()
+    with pytest.raises(ValidationError):
+        keyring.create_key(name=name)
+    assert Tenant.objects.count() == before
+
+
 def test_the_former_secret_works_until_the_overlap_ends(tenant, ring) -> None:
     row, old = keyring.create_key(name="k", tenant=tenant)
     new = keyring.rotate_key(row, overlap=timedelta(hours=1))

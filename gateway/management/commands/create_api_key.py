@@ -16,7 +16,7 @@ from gateway.crypto import SecretUnreadable
 from gateway.keyring import create_key
 from gateway.kinds import Right
 from gateway.models import Tenant
-from gateway.models.access import DEFAULT_RIGHTS, DEFAULT_TENANT
+from gateway.models.access import DEFAULT_RIGHTS
 
 
 def names(text: str) -> list[str]:
@@ -39,8 +39,7 @@ class Command(BaseCommand):
         parser.add_argument("name", help="what the key is for")
         parser.add_argument(
             "--tenant",
-            default=DEFAULT_TENANT,
-            help="whose key it is; made if it is missing (default: %(default)s)",
+            help="whose key it is; made if it is missing (default: one of its own)",
         )
         parser.add_argument(
             "--rights",
@@ -62,10 +61,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Make it."""
         try:
-            tenant, _ = Tenant.objects.get_or_create(name=options["tenant"])
             row, key = create_key(
                 name=options["name"],
-                tenant=tenant,
+                tenant=tenant_named(options["tenant"]),
                 rights=options["rights"],
                 allowed_models=options["models"],
                 allowed_collections=options["collections"],
@@ -76,10 +74,15 @@ class Command(BaseCommand):
         except SecretUnreadable as error:
             raise CommandError(error.message) from error
         self.stderr.write(
-            f"Key {row.public_id} of tenant {tenant} with the rights "
+            f"Key {row.public_id} of tenant {row.tenant} with the rights "
             f"{', '.join(row.rights) or 'none'}. It is shown only now:"
         )
         self.stdout.write(key)
+
+
+def tenant_named(name: str | None) -> Tenant | None:
+    """Find or make a tenant; none where no name is given."""
+    return None if name is None else Tenant.objects.get_or_create(name=name)[0]
 
 
 def moment(text: str | None) -> datetime | None:

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from typing_extensions import override
 
 from gateway.allowances import NAMES, Owner, allowances, owned_by, set_allowances
-from gateway.keyring import create_key, default_tenant
+from gateway.keyring import create_key
 from gateway.models import ApiKey, Tenant
 from gateway.operations import save_changes
 from gateway.views.management.fields import (
@@ -94,7 +94,7 @@ class KeySerializer(OwnerSerializer[ApiKey]):
         slug_field="name",
         queryset=Tenant.objects.all(),
         required=False,
-        help_text="Default: the tenant `default`.",
+        help_text="Whose key it is. Default: a tenant of its own, named like the key.",
     )
     rights = rights_field()
     models = names_field(source="allowed_models", required=False)
@@ -135,7 +135,7 @@ class KeySerializer(OwnerSerializer[ApiKey]):
     @override
     def make(self, values: Mapping[str, Any]) -> ApiKey:
         """Mint the key, and keep it for the answer."""
-        given = {"tenant": default_tenant(), **values}
+        given = {**values}
         enabled = given.pop("enabled", True)
         row, self.secret = create_key(**given)
         save_changes(row, enabled=enabled)

@@ -355,3 +355,14 @@ def test_markup_in_names_is_escaped(admin_client: Client) -> None:
     ):
         assert markup not in text_of(response)
         assert "&lt;img src" in text_of(response)
+
+
+def test_a_key_without_a_tenant_gets_one_of_its_own(admin_client: Client) -> None:
+    tenant("default")
+    offered = admin_client.get(ADD).context["adminform"].form
+    assert offered.initial.get("tenant") is None
+    admin_client.post(ADD, form(name="bot", tenant=""))
+    admin_client.post(ADD, form(name="bot", tenant=""))
+    first, second = ApiKey.objects.filter(name="bot").order_by("pk")
+    assert first.tenant.name == "bot"
+    assert second.tenant not in {first.tenant, tenant("default")}

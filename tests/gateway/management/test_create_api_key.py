@@ -31,15 +31,23 @@ def test_a_key_with_the_usual_rights_is_printed_alone(settings) -> None:
     row = ApiKey.objects.get()
     assert (row.name, row.tenant.name, row.public_id) == (
         "shop",
-        "default",
+        "shop",
         public_id_of(key),
     )
+    assert "of tenant shop" in err
     assert row.rights == ["chat", "embeddings", "memory"]
     assert key not in err
     access = compile_access(read_rows(), settings.AILB_ENCRYPTION_KEYS)
     found = found_key(key, access.keys, now_s=0.0)
     assert found is not None
     assert found[0].public_id == row.public_id
+
+
+def test_two_keys_share_a_tenant_only_where_both_name_it() -> None:
+    for arguments in (("a",), ("b",), ("c", "--tenant=b"), ("d", "--tenant=b")):
+        create(*arguments)
+    owners = ApiKey.objects.order_by("name").values_list("tenant__name", flat=True)
+    assert list(owners) == ["a", "b", "b", "b"]
 
 
 def test_everything_can_be_said(settings) -> None:
