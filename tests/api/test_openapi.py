@@ -49,6 +49,16 @@ MANAGEMENT_ROUTES = {
     ("get", "/api/usage"),
     ("get", "/api/usage/records"),
 }
+SESSION = "/api/memory/sessions/{session_id}"
+MEMORY_ROUTES = {
+    ("get", "/api/memory/sessions"),
+    ("delete", "/api/memory/sessions"),
+    ("get", SESSION),
+    ("delete", SESSION),
+    ("post", f"{SESSION}/turns"),
+    ("post", f"{SESSION}/search"),
+    ("get", f"{SESSION}/export"),
+}
 POSTS = ("/v1/chat/completions", "/v1/embeddings")
 KNOWN_MODEL = "m"
 CHECKS = [
@@ -107,6 +117,14 @@ def managed(start_gateway: Callable[..., Gateway]) -> Iterator[Described]:
 
 
 @pytest.fixture(scope="module")
+def remembering(start_gateway: Callable[..., Gateway]) -> Iterator[Described]:
+    """Start a gateway that remembers, by keywords alone: no model has to be loaded."""
+    gateway = start_gateway(ENABLE_MEMORY="true", EMBEDDING_MODEL="/nonexistent")
+    yield Described(gateway, gateway.client.get("/docs/openapi.json").json)
+    assert not [line for line in gateway.log() if line["level"] == "error"]
+
+
+@pytest.fixture(scope="module")
 def api(described: Described) -> BaseSchema:
     return schemathesis.openapi.from_dict(described.document)
 
@@ -151,6 +169,46 @@ def test_rows_are_made_and_shown_as_the_document_describes_them(
             checks=CHECKS,
             timeout=TIMEOUT_S,
             headers=managed.headers,
+        )
+        assert response.status_code == 200
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(MEMORY_ROUTES))
+def test_memory_answers_what_the_document_allows_as_it_says(
+    remembering: Described, api: BaseSchema, method: str, path: str
+) -> None:
+    assert fuzz(api[path][method].as_strategy(), remembering) - {401, 403, 405, 503}
+
+
+@pytest.mark.parametrize("action", ["turns", "search"])
+def test_memory_refuses_what_the_document_forbids(
+    remembering: Described, api: BaseSchema, action: str
+) -> None:
+    negative = GenerationMode.NEGATIVE
+    cases = api[f"{SESSION}/{action}"]["post"].as_strategy(generation_mode=negative)
+    assert 400 in fuzz(cases, remembering)
+
+
+def test_sessions_are_made_and_shown_as_the_document_describes_them(
+    remembering: Described, api: BaseSchema
+) -> None:
+    turn = {"role": "user", "content": "hello", "created": "2026-01-31T12:00:00Z"}
+    bodies: dict[str, Any] = {
+        f"{SESSION}/turns": {"turns": [turn, {**turn, "external_id": "1"}]},
+        f"{SESSION}/search": {"query": "hello"},
+    }
+    by_delete_last = sorted(MEMORY_ROUTES, key=lambda route: route[0] == "delete")
+    for method, path in [("post", f"{SESSION}/turns"), *by_delete_last]:
+        operation = api[path][method]
+        case = operation.Case()
+        if "{" in path:
+            case.path_parameters = {"session_id": "team/7 export"}
+        elif method == "delete":
+            case.query = {"owner": "nobody"}
+        if path in bodies:
+            case.body, case.media_type = bodies[path], "application/json"
+        response = case.call_and_validate(
+            base_url=remembering.gateway.url, checks=CHECKS, timeout=TIMEOUT_S
         )
         assert response.status_code == 200
 
@@ -212,7 +270,7 @@ def test_the_document_is_valid_and_lists_the_apis_alone(
         for path, operations in described.document["paths"].items()
         for method in operations
     }
-    assert listed == ROUTES | MANAGEMENT_ROUTES
+    assert listed == ROUTES | MANAGEMENT_ROUTES | MEMORY_ROUTES
 
 
 def test_the_chat_request_documents_what_the_gateway_checks(
