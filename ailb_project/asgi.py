@@ -6,6 +6,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ailb_project.settings")
@@ -14,6 +15,7 @@ django_application = get_asgi_application()
 # The data plane imports models, which exist only after Django's setup above.
 from gateway.handler import LeanHandler  # noqa: E402
 from gateway.runtime import runtime  # noqa: E402
+from gateway.summarising import Summarising  # noqa: E402
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -45,8 +47,10 @@ class Application:
                 await send({"type": "websocket.close", "code": 1000})
 
     async def startup(self) -> None:
-        """Load the configuration before the first request."""
+        """Load the configuration before the first request, and begin what goes on."""
         await runtime.start()
+        if settings.ENABLE_MEMORY:
+            runtime.spawn(Summarising(runtime).run(), name="summaries")
 
     async def shutdown(self) -> None:
         """End every task and connection of ours."""

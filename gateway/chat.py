@@ -11,12 +11,14 @@ from typing import Any, Protocol
 
 from gateway.context import Context
 from gateway.dialects.exchange import Exchange, Whole, open_chat
+from gateway.dialects.openai.answers import read_answer
 from gateway.dialects.openai.encoder import error_event
 from gateway.dialects.openai.request import ChatCall
 from gateway.dispatch import OpenedStream, Task
 from gateway.errors import AilbError, UpstreamError
 from gateway.ledger import Entry
 from gateway.routing.failover import final_error
+from gateway.sessions import ChatSession, session_of
 from gateway.snapshot import Deployment, Model
 
 logger = logging.getLogger(__name__)
@@ -54,12 +56,19 @@ def with_defaults(call: ChatCall, model: Model) -> ChatCall:
 
 
 async def complete(call: ChatCall, context: Context) -> Whole:
-    """Answer a chat whole; raises like `task_of`, `Context.admit`, `Dispatcher.whole`."""
+    """Answer a chat whole.
+
+    Raises like `task_of`, `Context.admit`, `ChatSession.recall`, `Dispatcher.whole`.
+    """
     with context.books() as entry:
         task = task_of(call, context)
         await context.admit(task)
+        if (session := session_of(call, context)) is not None:
+            task = task_of(await session.recall(), context)
         whole = await context.dispatcher.whole(task, context.trace)
         entry.usage = whole.usage
+        if session is not None and session.is_written:
+            await session.keep(read_answer(whole.body))
         return whole
 
 
@@ -75,8 +84,10 @@ class ChatStream:
         entry: Entry,
         opening: asyncio.Task[OpenedStream],
         model: str,
+        session: ChatSession | None,
     ) -> None:
         """Take an opening that may still be waiting for the first content."""
+        self._session = session
         self._context = context
         self._entry = entry
         self._opening = opening
@@ -92,10 +103,10 @@ class ChatStream:
             async with aclosing(opened.chunks()) as chunks:
                 try:
                     async for chunk in chunks:
+                        if self._session is not None:
+                            self._session.hear(chunk)
                         if opened.is_finished:
-                            # Who has seen the last event finds its usage in the ledger,
-                            # even if this process dies now.
-                            self._close_books(opened)
+                            await self._finish(opened)
                         yield chunk
                 finally:
                     self._entry.usage = opened.usage
@@ -106,6 +117,8 @@ class ChatStream:
             yield self._fail(AilbError("An error inside the gateway."))
         except BaseException:
             self._entry.client_left()
+            if self._session is not None:
+                self._session.keep_part()
             raise
         finally:
             await self._end()
@@ -131,9 +144,16 @@ class ChatStream:
         finally:
             self._context.close_books(self._entry)
 
-    def _close_books(self, opened: OpenedStream) -> None:
+    async def _finish(self, opened: OpenedStream) -> None:
+        """Keep what there is to keep before the last event is sent.
+
+        Who has seen it finds its usage in the ledger, even if this process dies now, and
+        its words in the session, whichever process is asked.
+        """
         self._entry.usage = opened.usage
         self._context.close_books(self._entry)
+        if self._session is not None:
+            await self._session.keep_heard()
 
     def _fail(self, error: AilbError) -> bytes:
         if isinstance(error, UpstreamError):
@@ -163,6 +183,8 @@ async def open_stream(
     try:
         task = task_of(call, context)
         await context.admit(task)
+        if (session := session_of(call, context)) is not None:
+            task = task_of(await session.recall(), context)
         work = context.dispatcher.stream(task, context.trace)
         opening = spawn(work, name=f"stream {context.request_id}")
         await asyncio.wait({opening}, timeout=patience_s)
@@ -179,7 +201,7 @@ async def open_stream(
             await stop_opening(opening)
         context.close_books(entry)
         raise
-    return ChatStream(context, entry, opening, call.model)
+    return ChatStream(context, entry, opening, call.model, session)
 
 
 async def stop_opening(opening: asyncio.Task[OpenedStream]) -> None:

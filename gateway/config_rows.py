@@ -11,6 +11,7 @@ from typing import Any
 from gateway import models as rows, revision
 from gateway.crypto import Secret
 from gateway.errors import ConfigurationError
+from memory.models import MemoryPolicy
 
 READ_ATTEMPTS = 5
 
@@ -35,6 +36,7 @@ class ConfigRows:
     budgets: tuple[Row, ...]
     pepper: str  # ciphertext; empty while there was never a key
     installation: str
+    memory_policies: tuple[Row, ...] = ()  # a file of an older AILB has none
 
 
 def read_rows() -> ConfigRows:
@@ -61,6 +63,7 @@ def read_rows() -> ConfigRows:
             budgets=values_of(rows.Budget),
             pepper=only(rows.KeyPepper, "secret"),
             installation=only(rows.Installation, "uid"),
+            memory_policies=values_of(MemoryPolicy),
         )
         if revision.current() == before:
             return found

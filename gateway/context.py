@@ -28,6 +28,7 @@ from gateway.limits import (
 )
 from gateway.limits.headers import rate_headers
 from gateway.pricing import cost_nano_usd, estimated_cost_nano_usd
+from gateway.remembering import Remembering
 from gateway.routing.needs import Needs
 from gateway.snapshot import Deployment, Model, Snapshot
 
@@ -45,7 +46,9 @@ def new_request_id() -> str:
 class Context:
     """One request. `started_s` is on the monotonic clock.
 
-    `wants_memory` and `wants_documents` say what the client asked to be added.
+    `session_id` names the conversation that the client wants to go on with, empty for
+    none; `is_client_retry` says that the client has sent this before. `wants_documents`
+    says that it asked for some to be added. `memory` is None where it is switched off.
     """
 
     request_id: str
@@ -57,7 +60,10 @@ class Context:
     ledger: Ledger = field(repr=False)
     started_s: float = field(default_factory=time.monotonic)
     trace: Trace = field(default_factory=Trace)
-    wants_memory: bool = False
+    memory: Remembering | None = field(default=None, repr=False)
+    session_id: str = ""
+    is_client_retry: bool = False
+    memory_status: str = NOT_APPLICABLE
     wants_documents: bool = False
     needs: Needs | None = None  # from the moment that there is a task, like the next
     model: Model | None = None
@@ -168,8 +174,8 @@ class Context:
                 headers["x-ailb-simulated"] = "true"
         if trace.dropped:
             headers["x-ailb-dropped-params"] = ",".join(trace.dropped)
-        if self.wants_memory:
-            headers["x-ailb-memory"] = NOT_APPLICABLE
+        if self.session_id:
+            headers["x-ailb-memory"] = self.memory_status
         if self.wants_documents:
             headers["x-ailb-rag"] = NOT_APPLICABLE
         return headers

@@ -11,28 +11,25 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from asgiref.sync import (
     sync_to_async,  # noqa: TID251 - background work, not the request path
 )
 from django.conf import settings
-from django.db import (
-    IntegrityError,
-    close_old_connections,
-    connections,
-    transaction,
-)
-from django.db.models import Q
+from django.db import close_old_connections, connections
 from django.utils import timezone
 
 from gateway import notices
 from gateway.bookkeeping import drain, merge_spends, prune
+from gateway.database_threads import DatabaseThreads
 from gateway.discovery import refresh_ollama
 from gateway.heartbeat import forget_runs
-from gateway.models import Lease
+from gateway.lease import hold_lease, release_lease
+from gateway.memory_upkeep import MemoryUpkeep
 from gateway.snapshot_store import DATABASE_AWAY
 from gateway.upstream import Upstream
+from rag.configured import make_lanes, make_store
 
 logger = logging.getLogger(__name__)
 
@@ -46,28 +43,9 @@ MERGING_INTERVAL_S = 60.0
 PRUNING_INTERVAL_S = 60.0
 PRUNING_BATCHES = 50  # at each interval: the lease must not run out meanwhile
 PRUNING_PAUSE_S = 0.05  # between two batches, in which others may write
+UPKEEP_INTERVAL_S = 1.0  # of memory
+CLOSE_LIMIT_S = 5.0
 DRAIN_INTERVAL_S = 1.0  # each commit is flushed, and holds up who appends meanwhile
-
-
-def hold_lease(name: str, holder: str, *, now: datetime, duration_s: float) -> bool:
-    """Take or renew a lease; False while somebody else holds it."""
-    expires_at = now + timedelta(seconds=duration_s)
-    free = Q(holder=holder) | Q(expires_at__lt=now)
-    if Lease.objects.filter(free, name=name).update(
-        holder=holder, expires_at=expires_at
-    ):
-        return True
-    try:
-        with transaction.atomic():
-            Lease.objects.create(name=name, holder=holder, expires_at=expires_at)
-    except IntegrityError:
-        return False  # another process holds it, or has just taken it
-    return True
-
-
-def release_lease(name: str, holder: str) -> None:
-    """Give a lease back, so that another process need not wait until it runs out."""
-    Lease.objects.filter(name=name, holder=holder).delete()
 
 
 async def pause(stop: asyncio.Event, duration_s: float) -> None:
@@ -96,7 +74,10 @@ class JobRunner:
         """`holder` names this process in the lease."""
         self._holder = holder
         self._upstream = Upstream()
+        self._is_leading = False
         self._are_books_waiting = False
+        self._is_memory_waiting = False
+        self._upkeep: MemoryUpkeep | None = None
         self._gone_workers: frozenset[str] = frozenset()
         self._jobs = [
             Job("tell of budgets", self._tell, NOTICES_INTERVAL_S),
@@ -111,6 +92,8 @@ class JobRunner:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._lead(stop), name="lead")
             tasks.create_task(self._keep_books(stop), name="keep the books")
+            if settings.ENABLE_MEMORY:
+                tasks.create_task(self._keep_memory(stop), name="keep memory")
 
     async def _lead(self, stop: asyncio.Event) -> None:
         try:
@@ -151,9 +134,38 @@ class JobRunner:
         self._are_books_waiting = False
         return recorded
 
+    async def _keep_memory(self, stop: asyncio.Event) -> None:
+        """Look after memory while this process leads, in a thread of its own."""
+        thread = DatabaseThreads(1, name="ailb-upkeep")
+        try:
+            while not stop.is_set():
+                if self._is_leading:
+                    await thread.run(self._look_after_memory)
+                await pause(stop, UPKEEP_INTERVAL_S)
+            if self._upkeep is not None:
+                await thread.run(self._upkeep.close)
+        finally:
+            await thread.aclose(limit_s=CLOSE_LIMIT_S)
+
+    def _look_after_memory(self) -> None:
+        try:
+            if self._upkeep is None:
+                self._upkeep = MemoryUpkeep(make_lanes(), make_store())
+            self._upkeep.do_round(timezone.now())
+        except DATABASE_AWAY as error:
+            if not self._is_memory_waiting:
+                logger.warning("memory's upkeep waits", extra={"reason": str(error)})
+            self._is_memory_waiting = True
+            close_old_connections()
+        except Exception:  # a process edge: upkeep must go on after any one fault
+            logger.exception("memory's upkeep failed; it is tried again")
+        else:
+            self._is_memory_waiting = False
+
     async def _turn(self) -> None:
         try:
-            if not await sync_to_async(self._is_leader)():
+            self._is_leading = await sync_to_async(self._is_leader)()
+            if not self._is_leading:
                 return
             for job in self._jobs:
                 if job.due_s <= time.monotonic():

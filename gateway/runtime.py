@@ -6,32 +6,32 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import date
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import close_old_connections, connections
 from django.utils import timezone
 
 from gateway import bookkeeping, keyring, reports, spool
 from gateway.auth import UNCHECKABLE, Principal, Visitor, make_door
+from gateway.database_threads import DatabaseThreads
 from gateway.dispatch import Dispatcher
 from gateway.errors import KeyUncheckable
 from gateway.heartbeat import INTERVAL_S, Pulse, live_workers
 from gateway.ledger import Ledger
 from gateway.limits import Limiter
+from gateway.remembering import Remembering, make_parts
 from gateway.snapshot_store import DATABASE_AWAY, SnapshotStore
 from gateway.spool import Spool
 from gateway.upstream import Upstream
+from memory.models import Session
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 PATIENCE_S = 2.0  # a start waits so long for a database that may be locked
-RECONNECT_S = 10.0  # the database's connection is made anew after so long
 CLOSE_LIMIT_S = 1.0  # and a stop so long
 BOOKS_INTERVAL_S = 1.0
 KEY_USES_INTERVAL_S = 5.0
@@ -67,14 +67,23 @@ class Runtime:
             host=settings.HOST,
             api_key=settings.AILB_API_KEY,
         )
+        self.memory = self._make_memory()
         self._key_uses: dict[int, float] = {}  # row id of a key: unix time
         self._key_uses_written_s = time.monotonic()
         # One thread for the database: SQLite writes queue here instead of on its lock.
-        self._database = ThreadPoolExecutor(1, thread_name_prefix="ailb-database")
-        self._connected_s = 0.0
+        self._database = DatabaseThreads(1, name="ailb-database")
         self._tasks: set[asyncio.Task[Any]] = set()
         self._starting = asyncio.Lock()
         self._is_started = False
+
+    def _make_memory(self) -> Remembering:
+        memory = Remembering(
+            make_parts,
+            spawn=self.spawn,
+            deadline_s=settings.AILB_CONTEXT_DEADLINE_MS / 1000,
+        )
+        memory.has_company = settings.AILB_WORKERS > 1
+        return memory
 
     async def start(self) -> None:
         """Load the configuration and begin to follow it."""
@@ -86,6 +95,7 @@ class Runtime:
                 self.spawn(self._follow(), name="follow the configuration")
                 self.spawn(self._beat(), name="heartbeat")
                 self.spawn(self._keep_books(), name="keep the books")
+                self.spawn(self._wake_memory(), name="wake memory")
                 self._is_started = True
 
     async def _load(self) -> None:
@@ -95,8 +105,19 @@ class Runtime:
         if not loading.done():
             self.snapshots.use_kept()
 
+    async def _wake_memory(self) -> None:
+        """Load what memory needs before it is asked for, where there are sessions."""
+        if not settings.ENABLE_MEMORY:
+            return
+        try:
+            if await self.in_database(Session.objects.exists):
+                await self.memory.start()
+        except DATABASE_AWAY as error:
+            logger.debug("memory sleeps until it is asked for", exc_info=error)
+
     async def stop(self) -> None:
         """End every task, close every connection."""
+        await self.memory.flush()
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
@@ -106,10 +127,8 @@ class Runtime:
         with suppress(TimeoutError, *DATABASE_AWAY):
             async with asyncio.timeout(CLOSE_LIMIT_S):
                 await self.in_database(self._write_last_books)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_LIMIT_S):
-                await self.in_database(connections.close_all)
-        self._database.shutdown(wait=False, cancel_futures=True)
+        await self.memory.aclose()
+        await self._database.aclose(limit_s=CLOSE_LIMIT_S)
 
     def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """Run work that outlives a request: named, kept, ended by `stop`."""
@@ -125,27 +144,7 @@ class Runtime:
 
     async def in_database(self, function: Callable[[], T]) -> T:
         """Run a blocking function of the ORM in the one database thread."""
-
-        def work() -> T:
-            self._renew_connection()
-            try:
-                return function()
-            except DATABASE_AWAY:
-                close_old_connections()
-                raise
-
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._database, work)
-
-    def _renew_connection(self) -> None:
-        """Connect anew now and then: a file that was put back is another file.
-
-        Not each time: that took more of the processor than all else between requests.
-        """
-        now_s = time.monotonic()
-        if now_s - self._connected_s > RECONNECT_S:
-            close_old_connections()
-            self._connected_s = now_s
+        return await self._database.run(function)
 
     def authenticate(self, visitor: Visitor) -> Principal:
         """Find out who a request is from; raises like `Door.authenticate`.
@@ -215,15 +214,22 @@ class Runtime:
         access = self.snapshots.current.access if self.snapshots.is_loaded else None
         has_quotas = access is not None and access.has_quotas
 
-        def turn() -> tuple[int, dict[tuple[int, date], int]] | None:
+        def turn() -> dict[tuple[int, date], int] | None:
             self.spool.sync()
             return books_turn(self.pulse.worker, uses, has_quotas=has_quotas)
 
-        found = await self.in_database(turn)
-        if found is not None:
-            processes, spends = found
-            self.limiter.set_share(max(processes, settings.AILB_WORKERS))
+        spends = await self.in_database(turn)
+        if has_quotas or self.memory.is_started:
+            await self._count_processes()
+        if spends is not None:
             self.limiter.refresh_spends(spends)
+
+    async def _count_processes(self) -> None:
+        """Learn how many processes serve: they share limits, and what was said."""
+        live = await self.in_database(lambda: live_workers(timezone.now()))
+        processes = max(live, settings.AILB_WORKERS)
+        self.limiter.set_share(processes)
+        self.memory.has_company = processes > 1
 
     def _key_uses_to_write(self) -> dict[int, float]:
         """Take what is to be written of the keys' last uses, now and then."""
@@ -252,19 +258,17 @@ class Runtime:
 
 def books_turn(
     worker: str, uses: Mapping[int, float], *, has_quotas: bool
-) -> tuple[int, dict[tuple[int, date], int]] | None:
+) -> dict[tuple[int, date], int] | None:
     """Do the books' regular work in the database; blocks.
 
-    Gives, where there are limits or budgets, how many processes serve and what others
-    have spent. Raises django.db.Error while the database is away.
+    Gives, where there are limits or budgets, what others have spent. Raises
+    django.db.Error while the database is away.
     """
     spool.measure(settings.AILB_SPOOL_DIR)
     if uses:
         keyring.note_uses(uses)
     bookkeeping.drain_if_forgotten(settings.AILB_SPOOL_DIR, older_than_s=FORGOTTEN_S)
-    if not has_quotas:
-        return None
-    return live_workers(timezone.now()), bookkeeping.spends_of_others(worker)
+    return bookkeeping.spends_of_others(worker) if has_quotas else None
 
 
 runtime = Runtime()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.access import Access
 from gateway.kinds import Algorithm, Operation, PriceOrigin
+from memory.config import Policies
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class Snapshot:
 
     `aliases` maps other spellings to model names (Ollama's `llama3` for
     `llama3:latest`); they work but are not listed. `installation` names the database that
-    it was read from.
+    it was read from. `memory` says how sessions are remembered.
     """
 
     revision: int
@@ -164,6 +165,7 @@ class Snapshot:
     default_strategy: Strategy
     access: Access = field(default_factory=Access)
     installation: str = ""
+    memory: Policies = field(default_factory=Policies)
     warnings: tuple[str, ...] = ()
 
     def model(self, name: str) -> Model | None:

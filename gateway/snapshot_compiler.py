@@ -17,6 +17,7 @@ from gateway.crypto import Secret, SecretUnreadable
 from gateway.dialects import registry
 from gateway.errors import ConfigurationError
 from gateway.kinds import Algorithm, Source
+from gateway.memory_compiler import compile_policies
 from gateway.models.validators import validate_capabilities, validate_headers
 from gateway.pricing import effective_prices, stated_prices
 from gateway.snapshot import (
@@ -74,6 +75,7 @@ def compile_rows(
         default_strategy=default,
         access=access,
         installation=found.installation,
+        memory=compile_policies(found, names),
         warnings=tuple(warnings_of(models, providers.values(), access)),
     )
 

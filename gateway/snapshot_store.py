@@ -174,7 +174,8 @@ class SnapshotStore:
     def _read_kept(self) -> ConfigRows | None:
         try:
             kept = orjson.loads(self._last_good.read_bytes())
-            return ConfigRows(**{f.name: kept[f.name] for f in fields(ConfigRows)})
+            known = [f.name for f in fields(ConfigRows) if f.name in kept]
+            return ConfigRows(**{name: kept[name] for name in known})
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning(
                 "snapshot file unreadable", extra={"reason": type(error).__name__}

@@ -8,6 +8,8 @@ from gateway.views import inference, operations
 from gateway.views.management import resources
 from gateway.views.management.usage import UsageRecordsView, UsageView
 from gateway.views.management.views import RotationView, RowsView, RowView
+from gateway.views.memory.sessions import SessionsView, SessionView
+from gateway.views.memory.turns import ExportView, ImportView, SearchView
 
 NAMED = (
     resources.TENANTS,
@@ -40,6 +42,11 @@ urlpatterns = [
     path("api/usage/records", UsageRecordsView.as_view()),
     path("api/keys/<str:row_id>", RowView.as_view(resource=resources.KEYS)),
     path("api/keys/<str:row_id>/rotate", RotationView.as_view()),
+    path("api/memory/sessions", SessionsView.as_view()),
+    path("api/memory/sessions/<path:session_id>/turns", ImportView.as_view()),
+    path("api/memory/sessions/<path:session_id>/search", SearchView.as_view()),
+    path("api/memory/sessions/<path:session_id>/export", ExportView.as_view()),
+    path("api/memory/sessions/<path:session_id>", SessionView.as_view()),
     re_path(r"^api(/[\s\S]*)?$", inference.UnknownView.as_view()),
     path("livez", operations.LiveView.as_view()),
     path("readyz", operations.ReadyView.as_view()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponseBase
 from drf_spectacular.utils import extend_schema
@@ -38,8 +39,12 @@ class ChatCompletionsView(GatewayView):
     async def post(self, request: Request) -> HttpResponseBase:
         """Answer a chat, whole or as a stream of events."""
         context = self.open_context()
+        context.session_id = self._session_header()
         call = parse_chat(self.json_body())
-        context.wants_memory = bool(call.session_id or self._session_header())
+        context.session_id = call.session_id or context.session_id
+        if context.session_id:
+            context.memory = runtime.memory if settings.ENABLE_MEMORY else None
+            context.is_client_retry = self._is_retry()
         context.wants_documents = bool(call.rag_collections)
         if call.stream:
             return await self._stream(call, context)
@@ -51,13 +56,30 @@ class ChatCompletionsView(GatewayView):
         return EventStream(stream, context.headers())
 
     def _session_header(self) -> str:
+        """Read the session's name; the body's, if there is one, is over it."""
         given = self.visitor.headers.get("x-session-id", "")
+        if not given:
+            return ""
+        given = as_utf8(given)
         if len(given) > MAX_SESSION_ID or not given.isprintable():
             raise InvalidRequest(
                 f"X-Session-ID must be printable and at most {MAX_SESSION_ID} characters.",
                 param="X-Session-ID",
             )
         return given
+
+    def _is_retry(self) -> bool:
+        """Say whether an SDK sends this once more: official ones count."""
+        count = self.visitor.headers.get("x-stainless-retry-count", "")
+        return count.isdecimal() and int(count[:9]) > 0
+
+
+def as_utf8(header: str) -> str:
+    """Read a header's value as the UTF-8 that clients mean, if it is that."""
+    try:
+        return header.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return header
 
 
 class EmbeddingsView(GatewayView):

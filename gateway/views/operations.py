@@ -76,7 +76,7 @@ class HealthView(GatewayView):
             body: dict[str, Any] = {
                 "status": "unhealthy",
                 "providers": {},
-                "memory": FEATURE_OFF,
+                "memory": memory_state(),
                 "rag": FEATURE_OFF,
                 "config_version": None,
             }
@@ -93,14 +93,31 @@ class HealthView(GatewayView):
         body = {
             "status": status,
             "providers": providers,
-            "memory": FEATURE_OFF,
+            "memory": memory_state(),
             "rag": FEATURE_OFF,
             "config_version": snapshot.revision,
             "database": database_state(),
             "problem": runtime.snapshots.problem,
+            "memory_problem": memory_problem() if is_local(self.visitor) else None,
             "simulated": snapshot.is_simulated,
         }
         return render(body, status=503 if status == "unhealthy" else 200)
+
+
+def memory_problem() -> str | None:
+    """Say why memory is not whole, in a sentence; None while it is, or is off."""
+    if not settings.ENABLE_MEMORY:
+        return None
+    if runtime.snapshots.is_database_away:
+        return "The database cannot be reached."
+    return runtime.memory.problem or None
+
+
+def memory_state() -> str:
+    """Sum up conversation memory: `off`, `ok` or `degraded`, from what is known."""
+    if not settings.ENABLE_MEMORY:
+        return FEATURE_OFF
+    return "ok" if memory_problem() is None else "degraded"
 
 
 def database_state() -> str:

@@ -12,7 +12,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from gateway.heartbeat import Pulse, forget_runs
-from gateway.jobs import JobRunner, hold_lease, release_lease
+from gateway.jobs import JobRunner
+from gateway.lease import hold_lease, release_lease
 from gateway.models import (
     Budget,
     BudgetNotice,
@@ -27,6 +28,12 @@ from gateway.usage_sums import RECORDED
 from tests.gateway.usage_lines import usage_line, write_file
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _without_memory(settings: Settings) -> None:
+    """Leave out its thread: the test database is in memory, and locks whole tables."""
+    settings.ENABLE_MEMORY = False
 
 
 def hold(holder: str, after_s: float = 0.0) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from gateway.dialects.openai.request.body import read_object
 from gateway.dialects.openai.request.fields import (
@@ -21,6 +22,7 @@ from gateway.dialects.openai.request.fields import (
     wrong_value,
 )
 from gateway.dialects.openai.request.scan import (
+    count_characters,
     scan_messages,
     scan_switches,
     scan_tools,
@@ -34,6 +36,8 @@ OWN_FIELDS = frozenset({"session_id", "rag_collection", "rag_top_k"})
 MAX_STOPS = 4  # as OpenAI documents
 MAX_COLLECTIONS = 64
 CHARS_PER_TOKEN = 4
+
+Messages = Sequence[Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,23 @@ class ChatCall:
     session_id: str | None
     rag_collections: tuple[str, ...]
     rag_top_k: int | None
+
+    @property
+    def messages(self) -> Messages:
+        """The checked messages."""
+        messages = self.body["messages"]
+        assert isinstance(messages, list)
+        return messages
+
+    def with_messages(self, messages: Messages) -> ChatCall:
+        """Give the call with other messages, and what it then needs of a context."""
+        added = count_characters(messages) - count_characters(self.messages)
+        tokens = self.needs.prompt_tokens + math.ceil(added / CHARS_PER_TOKEN)
+        return replace(
+            self,
+            body={**self.body, "messages": messages},
+            needs=replace(self.needs, prompt_tokens=max(tokens, 0)),
+        )
 
 
 def parse_chat(body: bytes) -> ChatCall:
@@ -169,6 +190,7 @@ _CHECKS: Mapping[str, Check] = {
     "user": check_string,
     "reasoning_effort": check_string,
     "service_tier": check_string,
+    "store": check_boolean,
     "session_id": check_name,
     "rag_collection": _check_collections,
     "rag_top_k": check_integer(1, 20),
