@@ -29,6 +29,17 @@ hypothesis.settings.register_profile("steady", derandomize=True)
 hypothesis.settings.load_profile("steady")
 
 
+# Tests that start processes or a browser; the rest, short and many, fill the end.
+SLOW_FOLDERS = ("api", "browser", "ailb_project", "rag", "memory")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that two processes end at the same time."""
+    rank = {folder: number for number, folder in enumerate(SLOW_FOLDERS)}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
+
+
 def pytest_unconfigure() -> None:
     """Remove the data directory that `tests.settings` made."""
     if settings.AILB_DATA_DIR.name.startswith("ailb-tests-"):
