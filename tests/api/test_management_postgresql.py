@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests.api.management import KINDS, MANAGEMENT, ManagerOf, path_of
 from tests.api.serve_process import Serve, serving
+from tests.postgresql import empty_database
 
-POSTGRES = "postgresql://postgres@127.0.0.1:5432"
 NUL = "a\0b"
 
 
 @pytest.fixture(scope="module")
 def postgres_url() -> Iterator[str]:
-    """Make a database of its own; skip where no server answers."""
-    name = f"ailb_management_{secrets.token_hex(6)}"
-    try:
-        server = psycopg.connect(
-            f"{POSTGRES}/postgres", autocommit=True, connect_timeout=3
-        )
-    except psycopg.OperationalError as error:
-        pytest.skip(f"no PostgreSQL at 127.0.0.1:5432: {str(error).splitlines()[0]}")
-    with server:
-        server.execute(f"CREATE DATABASE {name}")
-        try:
-            yield f"{POSTGRES}/{name}"
-        finally:
-            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    server.close()
+    with empty_database() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests.api.admin_session import AdminSession
 from tests.api.gateway_process import wait_until
 from tests.api.serve_process import Serve, chroma_pid, serving, survivors
+from tests.postgresql import empty_database
 from tests.upstreams.simulators import RunningSimulator, running_simulator
 
 SERVES_WITHIN_S = 2.0
@@ -405,25 +405,11 @@ def test_without_anything_kept_it_answers_503_and_stays(
 
 # --- On PostgreSQL ---------------------------------------------------------------------------
 
-POSTGRES = "postgresql://postgres@127.0.0.1:5432"
-
 
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
-    """Make a database of its own; skip where no server answers."""
-    name = f"ailb_serve_{os.getpid()}"
-    try:
-        server = psycopg.connect(
-            f"{POSTGRES}/postgres", autocommit=True, connect_timeout=3
-        )
-    except psycopg.OperationalError as error:
-        pytest.skip(f"no PostgreSQL at 127.0.0.1:5432: {str(error).splitlines()[0]}")
-    with server:
-        server.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield f"{POSTGRES}/{name}"
-        finally:
-            server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with empty_database() as url:
+        yield url
 
 
 def test_the_whole_flow_works_on_postgresql(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 import signal
 import sqlite3
 import subprocess
@@ -23,9 +22,9 @@ from gateway.models import UsageRecord, UsageRollup
 from gateway.spool import segments
 from gateway.usage_line import UsageLine
 from tests.gateway.usage_lines import usage_line, write_file
+from tests.postgresql import empty_database
 
 ROOT = Path(__file__).resolve().parents[2]
-POSTGRES = "postgresql://postgres@127.0.0.1:5432"
 KILLS = 30
 # A process for each name it reads, which tells each uid once `append` has returned.
 WRITERS = """
@@ -163,19 +162,8 @@ def test_two_drainers_of_one_folder_count_every_line_once(
 
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
-    """Make a database of our own."""
-    name = f"ailb_test_{secrets.token_hex(6)}"
-    try:
-        server = psycopg.connect(f"{POSTGRES}/postgres", autocommit=True)
-    except psycopg.OperationalError as error:
-        pytest.skip(f"PostgreSQL does not answer: {error}")
-    with server:
-        server.execute(f"CREATE DATABASE {name}")
-        try:
-            yield f"{POSTGRES}/{name}"
-        finally:
-            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    server.close()
+    with empty_database() as url:
+        yield url
 
 
 def test_replicas_add_to_the_same_rows_on_postgresql(

@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connections
@@ -16,8 +15,8 @@ from pytest_django import DjangoDbBlocker
 from gateway import revision
 from gateway.kinds import Algorithm
 from gateway.models import Deployment, Model, Provider, RoutingStrategy
+from tests.postgresql import migrated_database
 
-HOST, PORT, USER = "127.0.0.1", "5432", "postgres"
 NEW = {"kind": "openai", "base_url": "http://127.0.0.1:1/v1"}
 
 
@@ -25,34 +24,9 @@ NEW = {"kind": "openai", "base_url": "http://127.0.0.1:1/v1"}
 def postgresql(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[str]:
-    """Make a database of our own, migrated, under the alias it gives.
-
-    After the usual test databases, which would else include this one.
-    """
-    name = f"ailb_test_{secrets.token_hex(6)}"
-    try:
-        server = psycopg.connect(
-            host=HOST, port=PORT, user=USER, autocommit=True, connect_timeout=3
-        )
-    except psycopg.OperationalError as error:
-        pytest.skip(f"PostgreSQL does not answer at {HOST}:{PORT}: {error}")
-    with server:
-        server.execute(f"CREATE DATABASE {name}")
-        options = {"HOST": HOST, "PORT": PORT, "USER": USER}
-        entry = {"ENGINE": "django.db.backends.postgresql", "NAME": name, **options}
-        connections.databases["pg"] = connections.configure_settings(
-            {"default": {}, "pg": entry}
-        )["pg"]
-        try:
-            with django_db_blocker.unblock():
-                call_command("migrate", database="pg", verbosity=0)
-                yield "pg"
-        finally:
-            connections["pg"].close()
-            del connections["pg"]
-            del connections.databases["pg"]
-            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    server.close()
+    """Make a migrated database of our own, under the alias it gives."""
+    with django_db_blocker.unblock(), migrated_database() as alias:
+        yield alias
 
 
 @pytest.fixture(

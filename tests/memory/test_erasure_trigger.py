@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 
-import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connections
@@ -14,8 +13,7 @@ from pytest_django import DjangoDbBlocker
 from gateway.models import Tenant
 from memory import erasure_trigger
 from memory.models import Session, Turn, VectorErasure
-
-HOST, PORT, USER = "127.0.0.1", "5432", "postgres"
+from tests.postgresql import migrated_database
 
 
 @pytest.fixture(scope="module")
@@ -23,30 +21,8 @@ def postgresql(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[str]:
     """Make a migrated database of our own, under the alias it gives."""
-    name = f"ailb_test_{secrets.token_hex(6)}"
-    try:
-        server = psycopg.connect(
-            host=HOST, port=PORT, user=USER, autocommit=True, connect_timeout=3
-        )
-    except psycopg.OperationalError as error:
-        pytest.skip(f"PostgreSQL does not answer at {HOST}:{PORT}: {error}")
-    with server:
-        server.execute(f"CREATE DATABASE {name}")
-        options = {"HOST": HOST, "PORT": PORT, "USER": USER}
-        entry = {"ENGINE": "django.db.backends.postgresql", "NAME": name, **options}
-        connections.databases["pg"] = connections.configure_settings(
-            {"default": {}, "pg": entry}
-        )["pg"]
-        try:
-            with django_db_blocker.unblock():
-                call_command("migrate", database="pg", verbosity=0)
-                yield "pg"
-        finally:
-            connections["pg"].close()
-            del connections["pg"]
-            del connections.databases["pg"]
-            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    server.close()
+    with django_db_blocker.unblock(), migrated_database() as alias:
+        yield alias
 
 
 @pytest.fixture(

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from django.db import transaction
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -36,9 +33,9 @@ from tests.memory.scenes import (
     text_of,
     user,
 )
+from tests.postgresql import empty_database
 
 ROOT = Path(__file__).resolve().parents[2]
-POSTGRES = "postgresql://postgres@127.0.0.1:5432"
 WRITERS, THINGS = 2, 8
 NOW = datetime.fromtimestamp(NOW_S, UTC)
 TENANTS = ("ours", "theirs")
@@ -256,26 +253,9 @@ def database_url(
         path.write_bytes(database_template.read_bytes())
         yield f"sqlite:///{path}"
         return
-    with postgresql_database() as url:
+    with empty_database() as url:
         finish(manage("migrate", "-v0", url=url, data=tmp_path))
         yield url
-
-
-@contextmanager
-def postgresql_database() -> Iterator[str]:
-    """Make an empty database; skip where no server answers."""
-    name = f"ailb_memory_{secrets.token_hex(6)}"
-    try:
-        server = psycopg.connect(f"{POSTGRES}/postgres", autocommit=True)
-    except psycopg.OperationalError as error:
-        pytest.skip(f"PostgreSQL does not answer: {error}")
-    with server:
-        server.execute(f"CREATE DATABASE {name}")
-        try:
-            yield f"{POSTGRES}/{name}"
-        finally:
-            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    server.close()
 
 
 def test_processes_that_write_one_session_lose_nothing(
@@ -305,7 +285,7 @@ def test_all_of_memory_holds_on_postgresql() -> None:
         "test_cache.py",
         "test_erasure.py::test_every_deletion_takes_rows_vectors_and_copies",
     ]
-    with postgresql_database() as url:
+    with empty_database() as url:
         run = subprocess.run(
             [
                 sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
