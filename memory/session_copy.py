@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -45,6 +46,7 @@ class SessionCopy:
         self._session_pk = session_pk
         self._version = -1  # of the session when everything was read; -1: not yet
         self._position_of_seq = dict[int, int]()
+        self._seqs = array("q")
         self._position_of_uid = dict[str, int]()
         self._is_live = bytearray()  # 0: superseded since it was read
         self._is_usable = bytearray()  # 0: superseded or partial
@@ -115,8 +117,12 @@ class SessionCopy:
     def mask_of(self, turns: Iterable[StoredTurn]) -> Flags:
         """Give flags that are set at the positions of these turns, where they are here."""
         mask = np.zeros(len(self.turns), np.bool_)
-        seqs = self._position_of_seq.keys() & {turn.seq for turn in turns}
-        mask[[self._position_of_seq[seq] for seq in seqs]] = True
+        wanted = np.array([turn.seq for turn in turns], np.int64)
+        seqs = np.frombuffer(self._seqs.tobytes(), np.int64)
+        positions = np.searchsorted(seqs, wanted)
+        is_here = positions < len(seqs)
+        is_here[is_here] = seqs[positions[is_here]] == wanted[is_here]
+        mask[positions[is_here]] = True
         return mask
 
     def _read_turns(self, until_s: float) -> bool:
@@ -146,6 +152,7 @@ class SessionCopy:
         position = len(self.turns)
         self.turns.append(turn)
         self._position_of_seq[turn.seq] = position
+        self._seqs.append(turn.seq)
         self._position_of_uid[turn.uid] = position
         self._is_live.append(1)
         self._is_usable.append(not turn.is_partial)
