@@ -12,8 +12,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from memory.matching import end_of, is_said
-from memory.terms import word_count
 from memory.turns import ASSISTANT, USER, Said, StoredTurn, has_calls
+from rag.terms import word_count
 
 # Of a history that was never seen before, the end is enough.
 MOST_NEW = 50

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.terms import terms_of
+from rag.terms import terms_of
 
 FloatArray: TypeAlias = NDArray[np.float64]
 Mask: TypeAlias = NDArray[np.bool_]

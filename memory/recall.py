@@ -15,7 +15,7 @@ from memory.search import SessionSearch, score
 from memory.session_copy import OutOfTime, SessionGone
 from memory.settings_field import read_settings
 from memory.turns import StoredTurn, said_in
-from memory.weaving import delimiter_of, weave
+from memory.weaving import weave
 from memory.window import (
     Budget,
     budget_of,
@@ -24,6 +24,7 @@ from memory.window import (
     window_of,
     within_budget,
 )
+from rag.fencing import delimiter_of
 
 OFF = Recollection(RecallStatus.OFF)
 MISS = Recollection(RecallStatus.MISS)
@@ -103,7 +104,14 @@ class Recall:
             request_id=request.request_id,
             is_retry=request.is_retry,
         )
-        candidates = [turn for turn in stored if _is_candidate(turn, aligned)]
+        last, sent = aligned.last_before, aligned.sent
+        candidates = [
+            turn
+            for turn in stored
+            if turn.seq <= last
+            and not turn.is_partial
+            and turn.content_hash not in sent
+        ]
         budget = budget_of(policy, request.room_tokens)
         window: Sequence[StoredTurn] = ()
         if not aligned.is_client_managed:
@@ -193,14 +201,6 @@ def _window(
 ) -> Sequence[StoredTurn]:
     reach = WINDOW_REACH * (policy.recent_turns + 1) + policy.recall_turns
     return window_of(candidates[-reach:], policy=policy, budget=budget)
-
-
-def _is_candidate(turn: StoredTurn, aligned: Alignment) -> bool:
-    return (
-        turn.seq <= aligned.last_before
-        and not turn.is_partial
-        and turn.content_hash not in aligned.sent
-    )
 
 
 def _status(*, is_hit: bool, problem: str) -> RecallStatus:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from memory.turns import StoredTurn, sanitise, tokens_of
+from memory.turns import StoredTurn, tokens_of
 from memory.weaving import block_text
+from rag.fencing import sanitise
 
 MAX_SUMMARY_TOKENS = 300
 PROMPT_TOKENS = 6_000  # of the turns that one summary takes in

@@ -38,16 +38,6 @@ _THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
 _THINKING_ALOUD = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
-_LINE_ENDS = re.compile("\r\n?|[\x85\u2028\u2029]")
-# Control characters but tab and line feed, and everything that shows as nothing: soft
-# hyphens, joiners, marks of direction, fillers, variation selectors, tags, surrogates.
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff"
-    "\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
-    "\U000e0000-\U000e0fff]"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -131,11 +121,6 @@ def has_calls(text: str) -> bool:
 def unit_of(role: str, text: str) -> str:
     """Give what is embedded and indexed of a turn."""
     return f"{role}: {text}"
-
-
-def sanitise(text: str) -> str:
-    r"""Strip what cannot be seen; every kind of line end becomes a \n, tabs stay."""
-    return _INVISIBLE.sub("", _LINE_ENDS.sub("\n", text))
 
 
 def _answer(

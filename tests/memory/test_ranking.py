@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from memory.ranking import TurnIndex, fuse, rank, smooth
-from memory.terms import terms_of
+from rag.terms import terms_of
 
 WORDS = ["zebra", "apple", "river", "stone", "cloud", "tower", "piano"]
 TEXTS = st.lists(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 import pytest
 from hypothesis import given, strategies as st
 
@@ -12,7 +10,6 @@ from memory.turns import (
     has_calls,
     said_in,
     said_of,
-    sanitise,
     text_said,
     tokens_of,
     unit_of,
@@ -223,43 +220,3 @@ def test_tokens_are_estimated_from_the_length(text, tokens):
 def test_plain_text_of_a_role_equals_a_message_of_it():
     assert text_said("user", "hi") == said(user("hi"))
     assert unit_of("user", "hi") == "user: hi"
-
-
-@pytest.mark.parametrize(
-    ("text", "clean"),
-    [
-        ("a\tb\nc", "a\tb\nc"),
-        ("a\r\nb\rc\u2028d\u2029e\x85f", "a\nb\nc\nd\ne\nf"),
-        ("a\u200bb\u200dc\ufeffd\u2060e", "abcde"),
-        ("\u202eevil\u202c \u2066x\u2069", "evil x"),
-        ("a\x00\x1b[31mb\x7f", "a[31mb"),
-        ("tag\U000e0041\U000e007fged \U000e0101", "tagged "),
-        ("\ud800", ""),
-        ("naïve 日本 🙂 «x»", "naïve 日本 🙂 «x»"),
-    ],
-)
-def test_what_cannot_be_seen_is_stripped(text, clean):
-    assert sanitise(text) == clean
-
-
-# Letters and signs of their own, although Unicode calls them format characters.
-VISIBLE_FORMATS = {
-    *range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD,
-    *range(0x13430, 0x13440),
-}  # fmt: skip
-
-
-def test_no_control_or_format_character_is_left():
-    left = [
-        code
-        for code in range(0x110000)
-        if unicodedata.category(chr(code)) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
-        and sanitise(chr(code)) == chr(code)
-        and code not in VISIBLE_FORMATS
-    ]
-    assert left == [ord("\t"), ord("\n")]
-
-
-@given(st.text())
-def test_sanitising_twice_is_sanitising_once(text):
-    assert sanitise(sanitise(text)) == sanitise(text)

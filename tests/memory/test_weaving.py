@@ -10,7 +10,8 @@ import orjson
 import pytest
 from hypothesis import given, strategies as st
 
-from memory.weaving import block_text, delimiter_of, weave
+from memory.weaving import block_text, weave
+from rag.fencing import delimiter_of
 from tests.memory.conversation import (
     assistant,
     call,
@@ -223,16 +224,3 @@ def test_no_text_takes_long_to_quote(text):
     turn, started = stored_turn(user(text), 1), time.perf_counter()
     assert len(block_text([turn], summary="", delimiter=DELIMITER)) > 100
     assert time.perf_counter() - started < 2
-
-
-def test_a_delimiter_is_equal_for_equal_parts_only():
-    marks = {
-        delimiter_of("secret", "1", "23"),
-        delimiter_of("secret", "12", "3"),
-        delimiter_of("secret", "123"),
-        delimiter_of("secret", "1", "23", ""),
-        delimiter_of("other", "1", "23"),
-    }
-    assert len(marks) == 5
-    assert all(re.fullmatch("[0-9a-f]{12}", mark) for mark in marks)
-    assert delimiter_of(b"secret", "1", "23") == delimiter_of("secret", "1", "23")

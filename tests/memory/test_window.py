@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from memory.config import Policy
 from memory.turns import StoredTurn, has_calls
-from memory.weaving import block_text, delimiter_of
+from memory.weaving import block_text
 from memory.window import (
     Budget,
     budget_of,
@@ -20,6 +20,7 @@ from memory.window import (
     window_of,
     within_budget,
 )
+from rag.fencing import delimiter_of
 from tests.memory.conversation import (
     assistant,
     call,

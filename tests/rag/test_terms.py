@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from memory.terms import terms_of, word_count
+from rag.terms import terms_of, word_count
 
 
 @pytest.mark.parametrize(
