@@ -21,7 +21,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python could not make $(VENV). On Debian: apt-get install python3.11-venv" >&2; exit 1; }
 
 $(VENV)/.installed: requirements.txt constraints.txt | $(BIN)/python
-	@echo "Installing the pinned packages into $(VENV) (about a minute the first time) ..."
+	@echo "Installing the pinned packages into $(VENV) (a few minutes the first time) ..."
 	$(PIP) -r requirements.txt
 	@touch $@
 
