@@ -42,7 +42,7 @@ WITH_EMPTY_DATA := data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && export A
 
 test: install-dev ## all tests but the soak tests
 	@deploy/debian_packages.sh chromium || echo "Tests that need these packages are skipped." >&2
-	@$(WITH_EMPTY_DATA) $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+	@$(WITH_EMPTY_DATA) $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 check: install-dev ## lint, format, types, import contracts, migrations, Django's checks
 	$(BIN)/ruff check .
