@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -80,9 +81,9 @@ class NameFilter(admin.SimpleListFilter):
             offered.append((value, value))
         return offered
 
+    @abstractmethod
     def names(self) -> Choices:
         """Give what to choose from: the name in the rows, and the one for people."""
-        raise NotImplementedError
 
     @override
     def queryset(

@@ -21,12 +21,10 @@ if TYPE_CHECKING:
     View = TypeVar("View", bound=Callable[..., Any])
 
     def action(**_: Any) -> Callable[[View], View]:
-        """Stand for the theme's own."""
-        raise NotImplementedError
+        """Stand for the theme's own, whose type is unknown."""
 
     def display(**_: Any) -> Callable[[View], View]:
-        """Stand for the theme's own."""
-        raise NotImplementedError
+        """Stand for the theme's own, whose type is unknown."""
 else:
     from django.forms import ModelForm
     from unfold.admin import ModelAdmin as Page
