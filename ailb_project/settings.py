@@ -109,7 +109,9 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "timeout": 5,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
         # What is deleted is overwritten: a conversation that was erased is gone.
-        "PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON;",
+        "PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON; "
+        # KiB, not the usual 2,000: a long report sorts in memory instead of in a file.
+        "PRAGMA cache_size=-16000;",
     }
 else:
     # A kept connection (CONN_MAX_AGE) leaks one per thread under ASGI; a pool does not.
@@ -137,6 +139,14 @@ AILB_EMBEDDING_PRECISION = env_choice(
 )
 AILB_ALLOW_DOWNLOADS = env_bool("AILB_ALLOW_DOWNLOADS", default=False)
 AILB_CONTEXT_DEADLINE_MS = env_int("AILB_CONTEXT_DEADLINE_MS", 300, low=10, high=60_000)
+
+# Documents
+ENABLE_RAG = env_bool("ENABLE_RAG", default=False)
+env_choice("RAG_BACKEND", "chromadb", ["chromadb"])
+AILB_DOCUMENTS_DIR = env_folder("AILB_DOCUMENTS_DIR", str(AILB_DATA_DIR / "documents"))
+AILB_MAX_DOCUMENT_BYTES = (
+    env_int("AILB_MAX_DOCUMENT_MB", 25, low=1, high=1024) * 1024 * 1024
+)
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

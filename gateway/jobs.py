@@ -29,7 +29,7 @@ from gateway.lease import hold_lease, release_lease
 from gateway.memory_upkeep import MemoryUpkeep
 from gateway.snapshot_store import DATABASE_AWAY
 from gateway.upstream import Upstream
-from rag.configured import make_lanes, make_store
+from rag.configured import make_embedders, make_store
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class JobRunner:
     def _look_after_memory(self) -> None:
         try:
             if self._upkeep is None:
-                self._upkeep = MemoryUpkeep(make_lanes(), make_store())
+                self._upkeep = MemoryUpkeep(make_embedders().default, make_store())
             self._upkeep.do_round(timezone.now())
         except DATABASE_AWAY as error:
             if not self._is_memory_waiting:

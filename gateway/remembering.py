@@ -77,9 +77,9 @@ def make_parts() -> Parts:
     """Import memory and put it together as the settings say; loads no model yet."""
     # Numpy and what embeds: most processes never need them.
     from memory.service import Memory  # noqa: PLC0415
-    from rag.configured import make_lanes, make_store  # noqa: PLC0415
+    from rag.configured import make_embedders, make_store  # noqa: PLC0415
 
-    lanes, store = make_lanes(), make_store()
+    lanes, store = make_embedders().default, make_store()
     return Parts(Memory(lanes, store, secret=settings.SECRET_KEY), lanes, store)
 
 

@@ -7,19 +7,29 @@ from functools import partial
 from django.apps import apps
 from django.conf import settings
 
+from rag.embedders import Embedders
 from rag.embedding import load_embedder
 from rag.embedding_lanes import EmbeddingLanes
 from rag.packaged_model import INSTALLED
 from rag.vectorstore import VectorStore
 
 
-def make_lanes() -> EmbeddingLanes:
+def make_embedders() -> Embedders:
     """Make the lanes to the embedder that the settings name; loads nothing yet."""
+    return Embedders(
+        make_lanes,
+        model=settings.EMBEDDING_MODEL,
+        precision=settings.AILB_EMBEDDING_PRECISION,
+    )
+
+
+def make_lanes(model: str, precision: str) -> EmbeddingLanes:
+    """Make the lanes to one embedder; loads nothing yet."""
     return EmbeddingLanes(
         partial(
             load_embedder,
-            model=settings.EMBEDDING_MODEL,
-            precision=settings.AILB_EMBEDDING_PRECISION,
+            model=model,
+            precision=precision,
             allow_downloads=settings.AILB_ALLOW_DOWNLOADS,
             folders=[INSTALLED, settings.AILB_DATA_DIR / "embedders"],
         )

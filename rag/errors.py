@@ -35,3 +35,33 @@ class ParserUnavailable(Exception):
 
     The text is one plain sentence that says what is wrong and how to mend it.
     """
+
+
+class CollectionNotFound(Exception):
+    """There is no such collection for whoever asks, or it may not be read: never which."""
+
+
+class DocumentNotFound(Exception):
+    """The collection has no such document."""
+
+
+class FileNotKept(Exception):
+    """The tenant has no such file."""
+
+
+class DocumentNotReady(Exception):
+    """What was asked for is not there before the document has been parsed."""
+
+
+class NameTaken(Exception):
+    """The tenant has a collection of this name, or everybody reads one of it."""
+
+
+class InvalidField(Exception):
+    """What was sent cannot be taken; `param` names the field at fault."""
+
+    def __init__(self, message: str, param: str) -> None:
+        """`message` is one sentence for the caller."""
+        super().__init__(message)
+        self.message = message
+        self.param = param

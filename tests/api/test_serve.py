@@ -194,7 +194,9 @@ def test_the_environments_and_the_discovered_models_are_listed(place: Place) -> 
 
 
 def test_without_memory_no_vector_store_runs(place: Place) -> None:
-    assert place.serve.shown("Vectors +(.+)") == "off (ENABLE_MEMORY=false)"
+    assert place.serve.shown("Vectors +(.+)") == (
+        "off (ENABLE_MEMORY=false, ENABLE_RAG=false)"
+    )
     assert chroma_pid(place.serve) is None
     assert not (place.serve.data_dir / "chroma").exists()
 

@@ -185,7 +185,7 @@ def vector_specs() -> list[ChildSpec]:
 
 def is_vector_store_needed() -> bool:
     """Tell whether anything that has vectors is on."""
-    return bool(settings.ENABLE_MEMORY)
+    return bool(settings.ENABLE_MEMORY or settings.ENABLE_RAG)
 
 
 def free_port() -> int:
@@ -224,7 +224,7 @@ def facts_of(listener: socket.socket, prepared: Prepared) -> Facts:
 def describe_vectors() -> str:
     """Say where the vector store is."""
     if not is_vector_store_needed():
-        return "off (ENABLE_MEMORY=false)"
+        return "off (ENABLE_MEMORY=false, ENABLE_RAG=false)"
     return f"Chroma at {without_password(settings.CHROMA_URL)}"
 
 

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from memory.models import EmbeddingState, Turn, TurnVector
 from memory.upkeep import embed_waiting, mirror, reembed, spaces
-from rag.configured import make_lanes, make_store
+from rag.configured import make_embedders, make_store
 from rag.errors import EmbedderUnavailable, VectorStoreUnavailable
 from rag.vectorstore import VectorStore
 
@@ -57,7 +57,7 @@ class Command(BaseCommand):
 
     def _reembed(self) -> None:
         mark(EmbeddingState.FAILED, EmbeddingState.PENDING)
-        lanes = make_lanes()
+        lanes = make_embedders().default
         try:
             done = 0
             while some := embed_waiting(lanes, EMBEDDED_BATCH):
