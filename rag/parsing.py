@@ -1,13 +1,21 @@
-"""From a file to its text, without trusting the file: a child process parses it."""
+"""From a file to its text, without trusting the file: a child process parses it.
+
+Each thread that parses has a server, started at the first document, that forks the child.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +32,8 @@ _BYTES_PER_CHAR = (
 )
 _ROOM_BYTES = MIB
 _SAID_CHARS = 300
+_ANSWER_BYTES = 64
+_END_LIMIT_S = 5.0
 _DEFAULTS = ParsingLimits()
 
 
@@ -64,25 +74,95 @@ def _run_child(
     limits: ParsingLimits,
 ) -> int:
     """Give the child's status: negative for the signal that ended it."""
+    files = [file.fileno(), output.fileno(), errors.fileno()]
+    task = _task(name, limits)
+    server: Server | None = getattr(_mine, "server", None)
+    if server is not None and server.is_waiting():
+        with suppress(ConnectionError):  # it had been idle for long, and has just ended
+            return server.run(task, files, limits.wall_s)
+    server = _mine.server = Server()
     try:
-        child = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-s", "-m", "rag.parsing_child", _task(name, limits)],
-            cwd=_PROJECT,
-            env=_ENVIRONMENT,
-            stdin=file,
-            stdout=output,
-            stderr=errors,
-            start_new_session=True,
-        )
-    except OSError as error:
+        return server.run(task, files, limits.wall_s)
+    except ConnectionError as error:
         raise _unavailable(str(error)) from error
-    with child:
+
+
+class Server:
+    """A process that forks one for each document; it dies with the thread that made it."""
+
+    def __init__(self) -> None:
+        """Start it.
+
+        Raises:
+            ParserUnavailable: It cannot be started.
+
+        """
+        self._connection, theirs = socket.socketpair()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the server
+        with theirs:
+            command = [sys.executable, "-s", "-m", "rag.parsing_server"]
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - our own module
+                    [*command, str(theirs.fileno()), str(os.getpid())],
+                    cwd=_PROJECT,
+                    env=_ENVIRONMENT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._errors,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+            except OSError as error:
+                self._connection.close()
+                self._errors.close()
+                raise _unavailable(str(error)) from error
+        # Kills it, and with it the child that it may have; when its thread ends, too.
+        self.end = weakref.finalize(
+            self, _end, self._process, self._connection, self._errors
+        )
+
+    def is_waiting(self) -> bool:
+        """Say whether it lives; if not, clean up after it."""
+        if self._process.poll() is None:
+            return True
+        self.end()
+        return False
+
+    def run(self, task: str, files: Sequence[int], wall_s: float) -> int:
+        """Have a document parsed, and give the status of the child that did it.
+
+        Raises:
+            ConnectionError: The server has ended; the text says how.
+            DocumentRefused: It took longer than `wall_s`.
+
+        """
+        self._connection.settimeout(wall_s)
         try:
-            return child.wait(limits.wall_s)
-        except subprocess.TimeoutExpired as error:
+            return self._ask(task, files)
+        except TimeoutError as error:
+            self.end()
             raise _timed_out() from error
-        finally:
-            child.kill()
+        except BaseException:
+            self.end()
+            raise
+
+    def _ask(self, task: str, files: Sequence[int]) -> int:
+        socket.send_fds(self._connection, [f"{task}\n".encode()], files)
+        if answer := self._connection.recv(_ANSWER_BYTES):
+            return int(answer)
+        status = self._process.wait(_END_LIMIT_S)
+        self._errors.seek(0)
+        raise ConnectionResetError(f"status {status}, {_last_line(self._errors)}")
+
+
+def _end(process: subprocess.Popen[bytes], *files: IO[bytes] | socket.socket) -> None:
+    process.kill()
+    process.wait()
+    for file in files:
+        file.close()
+
+
+_mine = threading.local()
 
 
 def _task(name: str, limits: ParsingLimits) -> str:
@@ -91,7 +171,6 @@ def _task(name: str, limits: ParsingLimits) -> str:
             # Of a name only its ending matters.
             "name": f"document{Path(name).suffix[:20]}",
             "limits": asdict(limits),
-            "parent_pid": os.getpid(),
             "max_output_bytes": limits.max_chars * _BYTES_PER_CHAR + _ROOM_BYTES,
         }
     )
@@ -120,9 +199,12 @@ def _failure(status: int, errors: IO[bytes]) -> Exception:
         case number if number > 0:
             return corrupt()
     errors.seek(0)
+    return _unavailable(f"status {status}, {_last_line(errors)}")
+
+
+def _last_line(errors: IO[bytes]) -> str:
     lines = errors.read().decode("utf-8", "replace").strip().splitlines()
-    said = lines[-1] if lines else "it said nothing"
-    return _unavailable(f"status {status}, {said[:_SAID_CHARS]}")
+    return lines[-1][:_SAID_CHARS] if lines else "it said nothing"
 
 
 def _too_large(limits: ParsingLimits) -> DocumentRefused:

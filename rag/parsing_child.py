@@ -1,4 +1,4 @@
-"""Parses one document in a process of its own: `python -m rag.parsing_child TASK`.
+"""Parses one document in a process of its own, which `rag.parsing_server` forks.
 
 The document is its standard input, one JSON object its standard output. It imports no
 Django, opens nothing but Python's own libraries, and speaks to nobody.
@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import sysconfig
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,10 @@ _OFFICE_READERS = {
 }
 
 
-def main() -> None:
-    """Shut this process in, then parse what comes in."""
-    task = json.loads(sys.argv[1])
+def work(task: Mapping[str, Any], *, parent_pid: int) -> None:
+    """Shut this process in, parse what comes in, and end it."""
     limits = ParsingLimits(**task["limits"])
-    shut_in(task["parent_pid"], limits, max_output_bytes=task["max_output_bytes"])
+    shut_in(parent_pid, limits, max_output_bytes=task["max_output_bytes"])
     sys.stdout.buffer.write(answer_to(task["name"], limits))
     sys.stdout.flush()
     # A parser's clean-up may fail over a broken document, and there is nothing to keep.
@@ -160,7 +160,3 @@ def _guard_open(path: object, mode: str | None, flags: int) -> None:
     ).startswith(_LIBRARIES)
     if not (is_for_reading and is_known):
         raise PermissionError("only Python's libraries may be opened while parsing")
-
-
-if __name__ == "__main__":
-    main()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -246,11 +250,43 @@ def test_a_child_dies_with_its_parent_and_knows_none_of_its_secrets(
         os.close(held)
 
 
+def test_a_server_that_has_ended_is_replaced(parse: Parse) -> None:
+    assert parse(b"first").text == "first"
+    (server,) = children_of(os.getpid())
+    assert b"rag.parsing_server" in Path(f"/proc/{server}/cmdline").read_bytes()
+    os.kill(server, signal.SIGKILL)
+    assert parse(b"second").text == "second"
+    (other,) = children_of(os.getpid())
+    assert other != server
+    assert parse(b"third").text == "third"
+    assert children_of(os.getpid()) == [other]
+
+
+def test_a_server_ends_with_its_thread(tmp_path: Path) -> None:
+    path = tmp_path / "document"
+    path.write_bytes(b"hello")
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(parse_document, path, name="a.txt").result()
+        thread_id = thread.submit(threading.get_native_id).result()
+        listing = Path(f"/proc/self/task/{thread_id}/children").read_text()
+        (server,) = map(int, listing.split())
+        watched = os.pidfd_open(server)
+    assert select.select([watched], [], [], 10)[0] == [watched]
+    os.close(watched)
+
+
 def child_of(parent: subprocess.Popen[bytes]) -> int:
-    """Wait until it has a child that runs the parser and has asked to die with it."""
-    listing = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    """Wait until it has a server that has forked a child."""
     while True:
         assert parent.poll() is None
-        for pid in listing.read_text().split():
-            if b"parsing_child" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return int(pid)
+        for server in children_of(parent.pid):
+            for child in children_of(server):
+                return child
+
+
+def children_of(pid: int) -> list[int]:
+    with suppress(FileNotFoundError):
+        return list(
+            map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        )
+    return []
