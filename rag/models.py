@@ -190,6 +190,7 @@ class IndexState(models.TextChoices):
     BUILDING = "building", "is being built"
     ACTIVE = "active", "serves"
     PREVIOUS = "previous", "served before, and can again"
+    DROPPED = "dropped", "is being deleted"
 
 
 class Index(models.Model):

@@ -12,259 +12,715 @@ import rag.models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('gateway', '0008_installation'),
+        ("gateway", "0008_installation"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Chunk',
+            name="Chunk",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', models.CharField(max_length=32, unique=True)),
-                ('seq', models.PositiveIntegerField()),
-                ('start', models.PositiveIntegerField()),
-                ('end', models.PositiveIntegerField()),
-                ('page', models.PositiveIntegerField(null=True)),
-                ('heading_path', models.JSONField(default=list)),
-                ('tokens', models.PositiveIntegerField()),
-                ('text', models.TextField()),
-                ('terms', models.TextField()),
-                ('vector_state', models.CharField(choices=[('pending', 'waits for its vector'), ('embedded', 'has its vector'), ('indexed', 'has its vector, and so has the vector store'), ('failed', 'cannot be embedded')], default='pending', max_length=8)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("uid", models.CharField(max_length=32, unique=True)),
+                ("seq", models.PositiveIntegerField()),
+                ("start", models.PositiveIntegerField()),
+                ("end", models.PositiveIntegerField()),
+                ("page", models.PositiveIntegerField(null=True)),
+                ("heading_path", models.JSONField(default=list)),
+                ("tokens", models.PositiveIntegerField()),
+                ("text", models.TextField()),
+                ("terms", models.TextField()),
+                (
+                    "vector_state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "waits for its vector"),
+                            ("embedded", "has its vector"),
+                            ("indexed", "has its vector, and so has the vector store"),
+                            ("failed", "cannot be embedded"),
+                        ],
+                        default="pending",
+                        max_length=8,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['version_id', 'index_id', 'seq'],
+                "ordering": ["version_id", "index_id", "seq"],
             },
         ),
         migrations.CreateModel(
-            name='ChunkErasure',
+            name="ChunkErasure",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('index_uid', models.CharField(max_length=32)),
-                ('uid', models.CharField(max_length=32, unique=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("index_uid", models.CharField(max_length=32)),
+                ("uid", models.CharField(max_length=32, unique=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='FileErasure',
+            name="FileErasure",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('folder', models.CharField(max_length=200, unique=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("folder", models.CharField(max_length=200, unique=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='ChunkVector',
+            name="ChunkVector",
             fields=[
-                ('chunk', models.OneToOneField(on_delete=django.db.models.deletion.DO_NOTHING, primary_key=True, related_name='vector', serialize=False, to='rag.chunk')),
-                ('data', models.BinaryField()),
+                (
+                    "chunk",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        primary_key=True,
+                        related_name="vector",
+                        serialize=False,
+                        to="rag.chunk",
+                    ),
+                ),
+                ("data", models.BinaryField()),
             ],
         ),
         migrations.CreateModel(
-            name='Collection',
+            name="Collection",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', models.CharField(default=rag.models.new_uid, editable=False, max_length=32, unique=True)),
-                ('name', models.CharField(help_text='What clients call it, within the tenant.', max_length=100, validators=[rag.models.validate_name])),
-                ('description', models.TextField(blank=True, default='')),
-                ('owner', models.CharField(blank=True, default='', editable=False, help_text='Public id of the key that made it. Empty: no key.', max_length=32)),
-                ('visibility', models.CharField(choices=[('tenant', 'all keys of its tenant'), ('keys', 'the keys that are named'), ('everybody', 'all tenants')], default='tenant', help_text='Whose requests may search it. Documents are added by keys of its own tenant alone.', max_length=16, verbose_name='who may read')),
-                ('is_strict', models.BooleanField(default=False, help_text='On: the model is told to answer from the sources alone, and to say so when they hold nothing.', verbose_name='strict')),
-                ('is_required', models.BooleanField(default=False, help_text='On: a request fails when the collection cannot be searched in time. Off: it is answered without, and a header says so.', verbose_name='required')),
-                ('top_k', models.PositiveSmallIntegerField(default=3, help_text='Most chunks that are added where a request does not say how many.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(20)], verbose_name='sources')),
-                ('max_tokens', models.PositiveIntegerField(default=2000, help_text='Most tokens that the sources add to a request.', validators=[django.core.validators.MinValueValidator(100), django.core.validators.MaxValueValidator(200000)])),
-                ('per_document', models.PositiveSmallIntegerField(blank=True, help_text='At most so many chunks of one document. Empty: any number.', null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='chunks of one document')),
-                ('min_score', models.FloatField(default=0.0, help_text='0 to 1: what scores less is left out.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='least score')),
-                ('relative_cut', models.FloatField(default=0.0, help_text='0 to 1: what scores less than this share of the best is left out.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)])),
-                ('joins_neighbours', models.BooleanField(default=True, help_text='On: chunks that follow each other are given as one source.', verbose_name='join neighbours')),
-                ('rerank_model', models.CharField(blank=True, default='', help_text='The model that it is asked for.', max_length=200)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('readers', models.ManyToManyField(blank=True, help_text='The keys that may read it, where only named ones may.', related_name='+', to='gateway.apikey')),
-                ('rerank_provider', models.ForeignKey(blank=True, help_text='A provider whose /rerank orders what was found. Empty: none.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='gateway.provider')),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='collections', to='gateway.tenant')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "uid",
+                    models.CharField(
+                        default=rag.models.new_uid,
+                        editable=False,
+                        max_length=32,
+                        unique=True,
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="What clients call it, within the tenant.",
+                        max_length=100,
+                        validators=[rag.models.validate_name],
+                    ),
+                ),
+                ("description", models.TextField(blank=True, default="")),
+                (
+                    "owner",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        editable=False,
+                        help_text="Public id of the key that made it. Empty: no key.",
+                        max_length=32,
+                    ),
+                ),
+                (
+                    "visibility",
+                    models.CharField(
+                        choices=[
+                            ("tenant", "all keys of its tenant"),
+                            ("keys", "the keys that are named"),
+                            ("everybody", "all tenants"),
+                        ],
+                        default="tenant",
+                        help_text="Whose requests may search it. Documents are added by keys of its own tenant alone.",
+                        max_length=16,
+                        verbose_name="who may read",
+                    ),
+                ),
+                (
+                    "is_strict",
+                    models.BooleanField(
+                        default=False,
+                        help_text="On: the model is told to answer from the sources alone, and to say so when they hold nothing.",
+                        verbose_name="strict",
+                    ),
+                ),
+                (
+                    "is_required",
+                    models.BooleanField(
+                        default=False,
+                        help_text="On: a request fails when the collection cannot be searched in time. Off: it is answered without, and a header says so.",
+                        verbose_name="required",
+                    ),
+                ),
+                (
+                    "top_k",
+                    models.PositiveSmallIntegerField(
+                        default=3,
+                        help_text="Most chunks that are added where a request does not say how many.",
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(20),
+                        ],
+                        verbose_name="sources",
+                    ),
+                ),
+                (
+                    "max_tokens",
+                    models.PositiveIntegerField(
+                        default=2000,
+                        help_text="Most tokens that the sources add to a request.",
+                        validators=[
+                            django.core.validators.MinValueValidator(100),
+                            django.core.validators.MaxValueValidator(200000),
+                        ],
+                    ),
+                ),
+                (
+                    "per_document",
+                    models.PositiveSmallIntegerField(
+                        blank=True,
+                        help_text="At most so many chunks of one document. Empty: any number.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(1)],
+                        verbose_name="chunks of one document",
+                    ),
+                ),
+                (
+                    "min_score",
+                    models.FloatField(
+                        default=0.0,
+                        help_text="0 to 1: what scores less is left out.",
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="least score",
+                    ),
+                ),
+                (
+                    "relative_cut",
+                    models.FloatField(
+                        default=0.0,
+                        help_text="0 to 1: what scores less than this share of the best is left out.",
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                    ),
+                ),
+                (
+                    "joins_neighbours",
+                    models.BooleanField(
+                        default=True,
+                        help_text="On: chunks that follow each other are given as one source.",
+                        verbose_name="join neighbours",
+                    ),
+                ),
+                (
+                    "rerank_model",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="The model that it is asked for.",
+                        max_length=200,
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, editable=False
+                    ),
+                ),
+                (
+                    "last_used_at",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+                (
+                    "readers",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The keys that may read it, where only named ones may.",
+                        related_name="+",
+                        to="gateway.apikey",
+                    ),
+                ),
+                (
+                    "rerank_provider",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="A provider whose /rerank orders what was found. Empty: none.",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="gateway.provider",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="collections",
+                        to="gateway.tenant",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name', 'id'],
+                "ordering": ["name", "id"],
             },
         ),
         migrations.CreateModel(
-            name='Document',
+            name="Document",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', models.CharField(editable=False, max_length=64)),
-                ('filename', models.CharField(max_length=255)),
-                ('attributes', models.JSONField(blank=True, default=dict, help_text='What requests may filter by: a JSON object of at most 16 texts, numbers and truth values.', validators=[rag.models.validate_attributes])),
-                ('owner', models.CharField(blank=True, default='', editable=False, max_length=32)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('collection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='documents', to='rag.collection')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("uid", models.CharField(editable=False, max_length=64)),
+                ("filename", models.CharField(max_length=255)),
+                (
+                    "attributes",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="What requests may filter by: a JSON object of at most 16 texts, numbers and truth values.",
+                        validators=[rag.models.validate_attributes],
+                    ),
+                ),
+                (
+                    "owner",
+                    models.CharField(
+                        blank=True, default="", editable=False, max_length=32
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, editable=False
+                    ),
+                ),
+                (
+                    "collection",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="documents",
+                        to="rag.collection",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Index',
+            name="Index",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', models.CharField(default=rag.models.new_uid, editable=False, max_length=32, unique=True)),
-                ('state', models.CharField(choices=[('building', 'is being built'), ('active', 'serves'), ('previous', 'served before, and can again')], default='building', max_length=8)),
-                ('model', models.CharField(blank=True, default='', help_text='Name or path for sentence-transformers. Empty: the packaged one.', max_length=500, verbose_name='embedding model')),
-                ('precision', models.CharField(choices=[('int8', 'int8'), ('fp32', 'fp32')], default='int8', max_length=4)),
-                ('embedding', models.CharField(blank=True, default='', max_length=200)),
-                ('dimension', models.PositiveIntegerField(blank=True, null=True)),
-                ('chunker', models.CharField(default='markdown-1', max_length=32)),
-                ('chunk_tokens', models.PositiveSmallIntegerField(default=200, help_text='Most tokens of a chunk, as the embedding model counts them.', validators=[django.core.validators.MinValueValidator(32), django.core.validators.MaxValueValidator(8000)])),
-                ('chunk_overlap', models.PositiveSmallIntegerField(default=0, validators=[django.core.validators.MaxValueValidator(32)])),
-                ('problem', models.TextField(blank=True, default='', help_text='What it waits for. Empty: nothing.')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('activated_at', models.DateTimeField(blank=True, null=True)),
-                ('collection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='indexes', to='rag.collection')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "uid",
+                    models.CharField(
+                        default=rag.models.new_uid,
+                        editable=False,
+                        max_length=32,
+                        unique=True,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("building", "is being built"),
+                            ("active", "serves"),
+                            ("previous", "served before, and can again"),
+                            ("dropped", "is being deleted"),
+                        ],
+                        default="building",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "model",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="Name or path for sentence-transformers. Empty: the packaged one.",
+                        max_length=500,
+                        verbose_name="embedding model",
+                    ),
+                ),
+                (
+                    "precision",
+                    models.CharField(
+                        choices=[("int8", "int8"), ("fp32", "fp32")],
+                        default="int8",
+                        max_length=4,
+                    ),
+                ),
+                ("embedding", models.CharField(blank=True, default="", max_length=200)),
+                ("dimension", models.PositiveIntegerField(blank=True, null=True)),
+                ("chunker", models.CharField(default="markdown-1", max_length=32)),
+                (
+                    "chunk_tokens",
+                    models.PositiveSmallIntegerField(
+                        default=200,
+                        help_text="Most tokens of a chunk, as the embedding model counts them.",
+                        validators=[
+                            django.core.validators.MinValueValidator(32),
+                            django.core.validators.MaxValueValidator(8000),
+                        ],
+                    ),
+                ),
+                (
+                    "chunk_overlap",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        validators=[django.core.validators.MaxValueValidator(32)],
+                    ),
+                ),
+                (
+                    "problem",
+                    models.TextField(
+                        blank=True,
+                        default="",
+                        help_text="What it waits for. Empty: nothing.",
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("activated_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "collection",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="indexes",
+                        to="rag.collection",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'indexes',
-                'ordering': ['id'],
+                "verbose_name_plural": "indexes",
+                "ordering": ["id"],
             },
         ),
         migrations.AddField(
-            model_name='chunk',
-            name='index',
-            field=models.ForeignKey(on_delete=rag.deletion.delete_chunks, related_name='chunks', to='rag.index'),
+            model_name="chunk",
+            name="index",
+            field=models.ForeignKey(
+                on_delete=rag.deletion.delete_chunks,
+                related_name="chunks",
+                to="rag.index",
+            ),
         ),
         migrations.CreateModel(
-            name='StoredFile',
+            name="StoredFile",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', models.CharField(default=rag.models.new_uid, editable=False, max_length=32, unique=True)),
-                ('filename', models.CharField(max_length=255)),
-                ('purpose', models.CharField(max_length=32)),
-                ('owner', models.CharField(blank=True, default='', editable=False, max_length=32)),
-                ('sha256', models.CharField(max_length=64)),
-                ('size', models.PositiveBigIntegerField(help_text='Bytes.')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='stored_files', to='gateway.tenant')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "uid",
+                    models.CharField(
+                        default=rag.models.new_uid,
+                        editable=False,
+                        max_length=32,
+                        unique=True,
+                    ),
+                ),
+                ("filename", models.CharField(max_length=255)),
+                ("purpose", models.CharField(max_length=32)),
+                (
+                    "owner",
+                    models.CharField(
+                        blank=True, default="", editable=False, max_length=32
+                    ),
+                ),
+                ("sha256", models.CharField(max_length=64)),
+                ("size", models.PositiveBigIntegerField(help_text="Bytes.")),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="stored_files",
+                        to="gateway.tenant",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Version',
+            name="Version",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', models.CharField(default=rag.models.new_uid, editable=False, max_length=32, unique=True)),
-                ('number', models.PositiveIntegerField(default=1)),
-                ('sha256', models.CharField(max_length=64)),
-                ('size', models.PositiveBigIntegerField(help_text='Bytes.')),
-                ('media_type', models.CharField(blank=True, default='', max_length=100)),
-                ('title', models.TextField(blank=True, default='')),
-                ('state', models.CharField(choices=[('queued', 'queued'), ('parsing', 'parsing'), ('embedding', 'embedding'), ('ready', 'ready'), ('failed', 'failed')], default='queued', max_length=9)),
-                ('code', models.CharField(blank=True, default='', max_length=32)),
-                ('reason', models.TextField(blank=True, default='', help_text='Why it failed, or what it waits for.')),
-                ('pages', models.PositiveIntegerField(blank=True, null=True)),
-                ('page_spans', models.JSONField(default=list)),
-                ('chars', models.PositiveIntegerField(blank=True, null=True)),
-                ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('chunks', models.PositiveIntegerField(default=0)),
-                ('chunks_done', models.PositiveIntegerField(default=0)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('document', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='rag.document')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "uid",
+                    models.CharField(
+                        default=rag.models.new_uid,
+                        editable=False,
+                        max_length=32,
+                        unique=True,
+                    ),
+                ),
+                ("number", models.PositiveIntegerField(default=1)),
+                ("sha256", models.CharField(max_length=64)),
+                ("size", models.PositiveBigIntegerField(help_text="Bytes.")),
+                (
+                    "media_type",
+                    models.CharField(blank=True, default="", max_length=100),
+                ),
+                ("title", models.TextField(blank=True, default="")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "queued"),
+                            ("parsing", "parsing"),
+                            ("embedding", "embedding"),
+                            ("ready", "ready"),
+                            ("failed", "failed"),
+                        ],
+                        default="queued",
+                        max_length=9,
+                    ),
+                ),
+                ("code", models.CharField(blank=True, default="", max_length=32)),
+                (
+                    "reason",
+                    models.TextField(
+                        blank=True,
+                        default="",
+                        help_text="Why it failed, or what it waits for.",
+                    ),
+                ),
+                ("pages", models.PositiveIntegerField(blank=True, null=True)),
+                ("page_spans", models.JSONField(default=list)),
+                ("chars", models.PositiveIntegerField(blank=True, null=True)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("chunks", models.PositiveIntegerField(default=0)),
+                ("chunks_done", models.PositiveIntegerField(default=0)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "document",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="versions",
+                        to="rag.document",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['document_id', 'number'],
+                "ordering": ["document_id", "number"],
             },
         ),
         migrations.AddField(
-            model_name='document',
-            name='current',
-            field=models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='rag.version'),
+            model_name="document",
+            name="current",
+            field=models.ForeignKey(
+                blank=True,
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="rag.version",
+            ),
         ),
         migrations.AddField(
-            model_name='document',
-            name='newest',
-            field=models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='rag.version'),
+            model_name="document",
+            name="newest",
+            field=models.ForeignKey(
+                blank=True,
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="rag.version",
+            ),
         ),
         migrations.CreateModel(
-            name='Cut',
+            name="Cut",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('chunks', models.PositiveIntegerField()),
-                ('index', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='cuts', to='rag.index')),
-                ('version', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='cuts', to='rag.version')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("chunks", models.PositiveIntegerField()),
+                (
+                    "index",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="cuts",
+                        to="rag.index",
+                    ),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="cuts",
+                        to="rag.version",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.AddField(
-            model_name='chunk',
-            name='version',
-            field=models.ForeignKey(on_delete=rag.deletion.delete_chunks, related_name='chunk_set', to='rag.version'),
+            model_name="chunk",
+            name="version",
+            field=models.ForeignKey(
+                on_delete=rag.deletion.delete_chunks,
+                related_name="chunk_set",
+                to="rag.version",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='collection',
-            constraint=models.UniqueConstraint(fields=('tenant', 'name'), name='collection_of_a_tenant'),
+            model_name="collection",
+            constraint=models.UniqueConstraint(
+                fields=("tenant", "name"), name="collection_of_a_tenant"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='collection',
-            constraint=models.UniqueConstraint(condition=models.Q(('visibility', 'everybody')), fields=('name',), name='collection_of_everybody'),
+            model_name="collection",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("visibility", "everybody")),
+                fields=("name",),
+                name="collection_of_everybody",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='collection',
-            constraint=models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='collection_name_given'),
+            model_name="collection",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("name", ""), _negated=True),
+                name="collection_name_given",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='index',
-            constraint=models.UniqueConstraint(fields=('collection', 'state'), name='index_once_a_state'),
+            model_name="index",
+            constraint=models.UniqueConstraint(
+                fields=("collection", "state"), name="index_once_a_state"
+            ),
         ),
         migrations.AddIndex(
-            model_name='storedfile',
-            index=models.Index(fields=['tenant', '-id'], name='stored_file_recent'),
+            model_name="storedfile",
+            index=models.Index(fields=["tenant", "-id"], name="stored_file_recent"),
         ),
         migrations.AddIndex(
-            model_name='version',
-            index=models.Index(condition=models.Q(('state__in', ['ready', 'failed']), _negated=True), fields=['state', 'id'], name='version_unfinished'),
+            model_name="version",
+            index=models.Index(
+                condition=models.Q(("state__in", ["ready", "failed"]), _negated=True),
+                fields=["state", "id"],
+                name="version_unfinished",
+            ),
         ),
         migrations.AddIndex(
-            model_name='version',
-            index=models.Index(fields=['sha256'], name='version_sha256'),
+            model_name="version",
+            index=models.Index(fields=["sha256"], name="version_sha256"),
         ),
         migrations.AddConstraint(
-            model_name='version',
-            constraint=models.UniqueConstraint(fields=('document', 'number'), name='version_number'),
+            model_name="version",
+            constraint=models.UniqueConstraint(
+                fields=("document", "number"), name="version_number"
+            ),
         ),
         migrations.AddIndex(
-            model_name='document',
-            index=models.Index(fields=['collection', '-id'], name='document_recent'),
+            model_name="document",
+            index=models.Index(fields=["collection", "-id"], name="document_recent"),
         ),
         migrations.AddIndex(
-            model_name='document',
-            index=models.Index(fields=['collection', 'filename'], name='document_filename'),
+            model_name="document",
+            index=models.Index(
+                fields=["collection", "filename"], name="document_filename"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='document',
-            constraint=models.UniqueConstraint(fields=('collection', 'uid'), name='document_uid'),
+            model_name="document",
+            constraint=models.UniqueConstraint(
+                fields=("collection", "uid"), name="document_uid"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='cut',
-            constraint=models.UniqueConstraint(fields=('index', 'version'), name='cut_once'),
+            model_name="cut",
+            constraint=models.UniqueConstraint(
+                fields=("index", "version"), name="cut_once"
+            ),
         ),
         migrations.AddIndex(
-            model_name='chunk',
-            index=models.Index(condition=models.Q(('vector_state', 'indexed'), _negated=True), fields=['vector_state', 'id'], name='chunk_unfinished'),
+            model_name="chunk",
+            index=models.Index(
+                condition=models.Q(("vector_state", "indexed"), _negated=True),
+                fields=["vector_state", "id"],
+                name="chunk_unfinished",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='chunk',
-            constraint=models.UniqueConstraint(fields=('version', 'index', 'seq'), name='chunk_seq'),
+            model_name="chunk",
+            constraint=models.UniqueConstraint(
+                fields=("version", "index", "seq"), name="chunk_seq"
+            ),
         ),
     ]
