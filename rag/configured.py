@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import threading
 from functools import partial
 
 from django.apps import apps
@@ -10,6 +12,8 @@ from django.conf import settings
 from rag.embedders import Embedders
 from rag.embedding import load_embedder
 from rag.embedding_lanes import EmbeddingLanes
+from rag.files import DocumentFiles
+from rag.library import Library
 from rag.packaged_model import INSTALLED
 from rag.vectorstore import VectorStore
 
@@ -50,6 +54,51 @@ def make_store() -> VectorStore | None:
         return None
     installation = apps.get_model("gateway", "Installation").objects.get()
     return VectorStore(url, database=f"ailb-{installation.uid}")
+
+
+def make_library() -> Library:
+    """Make a library, which the caller closes; loads nothing yet.
+
+    Raises like `make_store`.
+    """
+    store = make_store()  # first: it may raise
+    return Library(
+        make_embedders(),
+        store,
+        files=DocumentFiles(settings.AILB_DOCUMENTS_DIR),
+        model=settings.EMBEDDING_MODEL,
+        precision=settings.AILB_EMBEDDING_PRECISION,
+    )
+
+
+class SharedLibrary:
+    """The library of a process that has no other: made when first asked for.
+
+    Safe from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._made: Library | None = None
+        self._lock = threading.Lock()
+
+    def get(self) -> Library:
+        """Give the library, which is closed when the process ends.
+
+        Raises like `make_store`, and tries anew when it is asked again.
+        """
+        with self._lock:
+            if self._made is None:
+                self._made = make_library()
+                atexit.register(self._made.close)
+            return self._made
+
+
+_shared = SharedLibrary()
+
+
+def shared_library() -> Library:
+    """Give the library that the pages of this process share; see `SharedLibrary`."""
+    return _shared.get()
 
 
 def local_url() -> str:

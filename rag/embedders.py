@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from rag.embedding_lanes import EmbeddingLanes
+from rag.packaged_model import NAMES
 
 
 class Embedders:
@@ -26,6 +27,7 @@ class Embedders:
 
     def of(self, model: str, precision: str) -> EmbeddingLanes:
         """Give the lanes of a model; nothing is loaded yet."""
+        model = "" if model in NAMES else model  # the packaged one has several names
         with self._lock:
             lanes = self._lanes.get((model, precision))
             if lanes is None:
