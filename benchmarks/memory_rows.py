@@ -10,8 +10,8 @@ from django.db import transaction
 from gateway.models import Tenant
 from memory.models import EmbeddingState, Session, Turn, TurnVector
 from memory.turns import text_said
-from memory.vectors import pack
 from rag.embedding import EmbeddingId
+from rag.packed_vectors import pack
 
 TURNS_OF_A_SESSION = 1_000
 _VECTORS = 256  # made once and used again and again

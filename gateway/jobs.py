@@ -22,14 +22,13 @@ from django.utils import timezone
 
 from gateway import notices
 from gateway.bookkeeping import drain, merge_spends, prune
-from gateway.database_threads import DatabaseThreads
 from gateway.discovery import refresh_ollama
 from gateway.heartbeat import forget_runs
+from gateway.keeper import Keeper, pause
 from gateway.lease import hold_lease, release_lease
-from gateway.memory_upkeep import MemoryUpkeep
+from gateway.rounds import Rounds
 from gateway.snapshot_store import DATABASE_AWAY
 from gateway.upstream import Upstream
-from rag.configured import make_embedders, make_store
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +42,7 @@ MERGING_INTERVAL_S = 60.0
 PRUNING_INTERVAL_S = 60.0
 PRUNING_BATCHES = 50  # at each interval: the lease must not run out meanwhile
 PRUNING_PAUSE_S = 0.05  # between two batches, in which others may write
-UPKEEP_INTERVAL_S = 1.0  # of memory
-CLOSE_LIMIT_S = 5.0
 DRAIN_INTERVAL_S = 1.0  # each commit is flushed, and holds up who appends meanwhile
-
-
-async def pause(stop: asyncio.Event, duration_s: float) -> None:
-    """Wait so long, or until `stop` is set."""
-    try:
-        async with asyncio.timeout(duration_s):
-            await stop.wait()
-    except TimeoutError:
-        return
 
 
 @dataclass(slots=True)
@@ -76,8 +64,7 @@ class JobRunner:
         self._upstream = Upstream()
         self._is_leading = False
         self._are_books_waiting = False
-        self._is_memory_waiting = False
-        self._upkeep: MemoryUpkeep | None = None
+        self._rounds = Rounds()
         self._gone_workers: frozenset[str] = frozenset()
         self._jobs = [
             Job("tell of budgets", self._tell, NOTICES_INTERVAL_S),
@@ -92,8 +79,8 @@ class JobRunner:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._lead(stop), name="lead")
             tasks.create_task(self._keep_books(stop), name="keep the books")
-            if settings.ENABLE_MEMORY:
-                tasks.create_task(self._keep_memory(stop), name="keep memory")
+            if settings.ENABLE_MEMORY or settings.ENABLE_RAG:
+                tasks.create_task(self._keep(stop), name="keep")
 
     async def _lead(self, stop: asyncio.Event) -> None:
         try:
@@ -134,33 +121,35 @@ class JobRunner:
         self._are_books_waiting = False
         return recorded
 
-    async def _keep_memory(self, stop: asyncio.Event) -> None:
-        """Look after memory while this process leads, in a thread of its own."""
-        thread = DatabaseThreads(1, name="ailb-upkeep")
-        try:
-            while not stop.is_set():
-                if self._is_leading:
-                    await thread.run(self._look_after_memory)
-                await pause(stop, UPKEEP_INTERVAL_S)
-            if self._upkeep is not None:
-                await thread.run(self._upkeep.close)
-        finally:
-            await thread.aclose(limit_s=CLOSE_LIMIT_S)
+    async def _keep(self, stop: asyncio.Event) -> None:
+        """Look after the database, and what is switched on of memory and documents.
 
-    def _look_after_memory(self) -> None:
+        Each in a thread of its own: none waits for another's long round.
+        """
+        rounds, is_leading = self._rounds, lambda: self._is_leading
+        keepers = [
+            Keeper("the database's upkeep", rounds.keep_database, is_leading=is_leading)
+        ]
+        if settings.ENABLE_MEMORY:
+            keepers.append(
+                Keeper("memory's upkeep", rounds.keep_memory, is_leading=is_leading)
+            )
+        if settings.ENABLE_RAG:
+            keepers.append(
+                Keeper(
+                    "documents' upkeep",
+                    rounds.keep_documents,
+                    is_leading=is_leading,
+                    end_soon=rounds.end_documents,
+                    leave=rounds.leave_documents,
+                )
+            )
         try:
-            if self._upkeep is None:
-                self._upkeep = MemoryUpkeep(make_embedders().default, make_store())
-            self._upkeep.do_round(timezone.now())
-        except DATABASE_AWAY as error:
-            if not self._is_memory_waiting:
-                logger.warning("memory's upkeep waits", extra={"reason": str(error)})
-            self._is_memory_waiting = True
-            close_old_connections()
-        except Exception:  # a process edge: upkeep must go on after any one fault
-            logger.exception("memory's upkeep failed; it is tried again")
-        else:
-            self._is_memory_waiting = False
+            async with asyncio.TaskGroup() as tasks:
+                for keeper in keepers:
+                    tasks.create_task(keeper.run(stop))
+        finally:
+            await asyncio.get_running_loop().run_in_executor(None, rounds.close)
 
     async def _turn(self) -> None:
         try:

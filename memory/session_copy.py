@@ -16,8 +16,8 @@ from memory.models import EmbeddingState, Session, Turn
 from memory.ranking import TurnIndex
 from memory.store import COLUMNS, TAIL_TURNS, stored_turn
 from memory.turns import StoredTurn, unit_of
-from memory.vectors import unpack
 from rag.embedder import EmbeddingId, Vectors
+from rag.packed_vectors import unpack
 
 CHUNK_TURNS = 2_000
 TURN_BYTES = 900  # what a turn takes beside its text, its keywords and its vector

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from django.db import connection
 from django.db.models import Q, QuerySet
 
 from memory.erasure import erase_sessions, note_erasures
@@ -14,20 +12,14 @@ from memory.metrics import WAITING_TURNS
 from memory.models import EmbeddingState, Session, Turn, TurnVector, VectorErasure
 from memory.search import SPACE_KIND
 from memory.turns import unit_of
-from memory.vectors import embed, keep_vectors, unpack
+from memory.vectors import embed, keep_vectors
 from rag.embedder import EmbeddingId
+from rag.packed_vectors import unpack
 from rag.vectorstore import VectorStore, space_name
 
 if TYPE_CHECKING:
     from rag.embedding_lanes import EmbeddingLanes
 
-logger = logging.getLogger(__name__)
-
-CHECKPOINT_WAIT_MS = 200  # for readers: whoever writes waits as long
-VACUUMED_BYTES = 256 * 2**20
-TOO_LARGE = (
-    "the database is too large to be vacuumed while it serves: do it when you can"
-)
 MIRRORED = (
     "pk", "uid", "seq", "session_id", "session__tenant_id", "vector__data",
 )  # fmt: skip
@@ -176,51 +168,3 @@ def sweep_orphans(store: VectorStore) -> int:
 def spaces(store: VectorStore) -> list[str]:
     """List the spaces of the store that are memory's."""
     return [each for each in store.spaces() if each.startswith(f"{SPACE_KIND}-")]
-
-
-def shrink() -> bool:
-    """Empty SQLite's write-ahead log, which still holds what was overwritten.
-
-    Quick when there is nothing in it. False when a reader was in the way: try again.
-    """
-    if connection.vendor != "sqlite":
-        return True
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA busy_timeout")
-        (usual_ms,) = cursor.fetchone()
-        cursor.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")
-        try:
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            (is_busy, _, _) = cursor.fetchone()
-        finally:
-            cursor.execute(f"PRAGMA busy_timeout = {usual_ms}")
-    return not is_busy
-
-
-def vacuum(*, erased: int = 0) -> int:
-    """Write SQLite's file anew; then no page of it holds a scrap of what was deleted.
-
-    `secure_delete` clears what is deleted where it lies, but not the scraps that stay
-    behind when SQLite moves rows between pages. Gives how many turns were ever deleted;
-    give it back next time: without new deletions nothing is done. Not often: others
-    cannot write meanwhile, and for a file of more than VACUUMED_BYTES they would wait too
-    long, so it is left as it is. Outside a transaction; `shrink` belongs after it.
-    """
-    if connection.vendor != "sqlite":
-        return erased
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT max(seq) FROM sqlite_sequence WHERE name = 'memory_vectorerasure'"
-        )
-        ever = int(cursor.fetchone()[0] or 0)
-        if ever <= erased:
-            return ever
-        cursor.execute(
-            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
-        )
-        (size,) = cursor.fetchone()
-        if size <= VACUUMED_BYTES:
-            cursor.execute("VACUUM")
-        else:
-            logger.warning(TOO_LARGE, extra={"bytes": size})
-    return ever

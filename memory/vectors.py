@@ -8,33 +8,20 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING
 
-import numpy as np
 from django.db import transaction
 from django.db.models import F
 
 from memory.metrics import EMBEDDING_FAILURES
 from memory.models import EmbeddingState, Session, Turn, TurnVector
-from rag.embedder import Vectors
 from rag.errors import EmbedderUnavailable
+from rag.packed_vectors import pack
 
 if TYPE_CHECKING:
     from rag.embedding_lanes import EmbeddingLanes
 
 logger = logging.getLogger(__name__)
 
-STORED = np.dtype("<f2")
 SOUND_UNIT = "user: Hello."  # an embedder that refuses this is itself at fault
-
-
-def pack(vector: Vectors) -> bytes:
-    """Give a vector as its row keeps it."""
-    return vector.astype(STORED).tobytes()
-
-
-def unpack(rows: Sequence[bytes | memoryview]) -> Vectors:
-    """Give the vectors of rows of one embedding, one row each; at least one."""
-    joined = b"".join(rows)
-    return np.frombuffer(joined, STORED).reshape(len(rows), -1).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

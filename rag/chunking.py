@@ -131,12 +131,23 @@ class Chunker:
                 page=page_at(pages, start),
                 heading_path=path,
                 tokens=self.count(part),
-                embedding_text=self._embedding_text(part.rstrip(), (title, *path)),
+                embedding_text=self.embedding_text(
+                    part, title=title, heading_path=path
+                ),
             )
 
     def count(self, text: str) -> int:
         """Count a text's tokens, without those a model puts around it."""
         return len(self._tokenizer.encode(_writable(text), add_special_tokens=False))
+
+    def embedding_text(
+        self, text: str, *, title: str, heading_path: Iterable[str]
+    ) -> str:
+        """Give what is to be embedded of a chunk: its text, with its names before it.
+
+        As many names as fit: the title, then headings, the innermost first.
+        """
+        return self._named(text.rstrip(), (title, *heading_path))
 
     def _weigh(self, text: str) -> int:
         """Give what a chunk's size is measured by; what is too much is not counted."""
@@ -156,7 +167,7 @@ class Chunker:
             spans.append((start, end))
         return list(_with_gaps(spans, len(text)))
 
-    def _embedding_text(self, text: str, names: Iterable[str]) -> str:
+    def _named(self, text: str, names: Iterable[str]) -> str:
         """Put the title and as many headings before it as fit, the innermost first."""
         lines = (" ".join(name.split())[:_MAX_NAME_CHARS] for name in names)
         first, *rest = [line for line in lines if line] or [""]

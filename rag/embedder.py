@@ -41,5 +41,14 @@ class Embedder(Protocol):
     def max_tokens(self) -> int:
         """How much of a text it reads; what is behind that does not count."""
 
+    @property
+    def tokenizer_json(self) -> str:
+        """Give its tokenizer, as the content of a tokenizer.json.
+
+        Raises:
+            EmbedderUnavailable: It has none that can be had so.
+
+        """
+
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Give one row of length 1 for each text, shape (len(texts), dimension)."""

@@ -82,6 +82,15 @@ class EmbeddingLanes:
             self._is_loading, self._problem = True, LOADING
         threading.Thread(target=self._load_now, name="embed-load", daemon=True).start()
 
+    def embedder(self, *, timeout_s: float | None = None) -> Embedder:
+        """Give the embedder itself, for what is no vector; loading is waited for.
+
+        Raises:
+            EmbedderUnavailable: There is none, or none within `timeout_s`.
+
+        """
+        return self._loaded(timeout_s)
+
     def embed_now(self, text: str, *, timeout_s: float) -> Vectors:
         """Embed what somebody waits for: shape (dimension,), read-only.
 

@@ -42,6 +42,12 @@ class OnnxEmbedder:
         self._tokenizer.enable_truncation(self.max_tokens)
         self._session = _session(weights)
 
+    @property
+    def tokenizer_json(self) -> str:
+        """Give the tokenizer; what it cuts off is of no meaning."""
+        content: str = self._tokenizer.to_str()
+        return content
+
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Give one row of length 1 for each text."""
         vectors = np.empty((len(texts), self.id.dimension), np.float32)

@@ -35,6 +35,26 @@ class SentenceEmbedder:
         dimension = self._encode(["one"]).shape[1]
         self.id = EmbeddingId(name, PRECISION, dimension)
 
+    @property
+    def tokenizer_json(self) -> str:
+        """Give the tokenizer; what it cuts off and fills up is of no meaning.
+
+        Raises:
+            EmbedderUnavailable: It is none of the library that documents are cut with.
+
+        """
+        tokenizer = getattr(self._model, "tokenizer", None)
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise EmbedderUnavailable(
+                f"The embedding model {self.id.name} has no tokenizer.json, which "
+                "documents are cut with: give another one in EMBEDDING_MODEL, or leave "
+                "it empty for the packaged one."
+            )
+        with self._lock:
+            content: str = backend.to_str()
+        return content
+
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Give one row of length 1 for each text; one caller at a time."""
         if not texts:

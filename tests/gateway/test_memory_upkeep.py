@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.memory_upkeep import BATCHES_LIMIT_S, MemoryUpkeep, batches
+from gateway.memory_upkeep import MemoryUpkeep
 from memory.models import EmbeddingState, Session, Turn
 from memory.writer import Writer
 from rag.embedding_lanes import EmbeddingLanes
@@ -83,7 +81,7 @@ def test_no_embedder_is_loaded_before_there_is_a_session() -> None:
     MemoryUpkeep(lanes, None).do_round(NOW)
     lanes.embed_batch(["waits until it is there"])
     assert loads == [1]
-    upkeep.close()
+    lanes.close()
 
 
 def test_a_vector_store_that_is_away_is_told_of_once(
@@ -96,32 +94,6 @@ def test_a_vector_store_that_is_away_is_told_of_once(
             for step in upkeep._steps:
                 step.due_s = 0.0
             upkeep.do_round(NOW + timedelta(seconds=11))
-        upkeep.close()
     told = [each for each in caplog.records if "upkeep waits" in each.message]
     assert len(told) == len({each.__dict__["step"] for each in told}) > 0
     assert states() == {EmbeddingState.EMBEDDED}
-
-
-@pytest.mark.parametrize(
-    ("results", "calls"),
-    [([0], 1), ([3], 1), ([5, 5, 2], 3), ([5, 0], 2)],
-)
-def test_batches_end_with_one_that_is_not_full(results: list[int], calls: int) -> None:
-    left = iter(results)
-    done = []
-
-    def work() -> int:
-        done.append(1)
-        return next(left)
-
-    assert not batches(work, 5)
-    assert len(done) == calls
-
-
-def test_batches_leave_time_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 1.0, BATCHES_LIMIT_S])
-    tick: Callable[[], float] = lambda: next(clock)  # noqa: E731 - a clock
-    monkeypatch.setattr(time, "monotonic", tick)
-    full = iter([5, 5])
-    assert batches(lambda: next(full), 5)
-    assert next(full, None) is None

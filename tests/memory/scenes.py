@@ -17,6 +17,7 @@ from memory.service import Memory
 from rag.embedder import EmbeddingId, Vectors
 from rag.embedding_lanes import EmbeddingLanes
 from rag.errors import EmbedderUnavailable
+from rag.packaged_model import model_folder
 from rag.scope import Scope
 from rag.vectorstore import VectorStore
 
@@ -34,6 +35,10 @@ class HashedWords:
     def __init__(self, name: str = "hashed-words") -> None:
         self.id = EmbeddingId(name, "fp32", DIMENSION)
         self.texts = list[str]()
+
+    @property
+    def tokenizer_json(self) -> str:
+        return (model_folder() / "tokenizer.json").read_text(encoding="utf-8")
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         if any(UNFIT in text for text in texts):

@@ -83,7 +83,8 @@ def write_marked() -> None:
 
 def erase_marked() -> None:
     """Delete what is marked, in the ways there are, and do what upkeep does then."""
-    from memory import upkeep  # noqa: PLC0415 - in a process of its own
+    from gateway import database_upkeep  # noqa: PLC0415 - in a process of its own
+    from memory import upkeep  # noqa: PLC0415
     from rag.configured import make_store  # noqa: PLC0415
 
     store = make_store()
@@ -98,10 +99,10 @@ def erase_marked() -> None:
     while upkeep.erase(store, 500):
         continue
     assert upkeep.sweep_orphans(store) == 0
-    erased = upkeep.vacuum()
+    erased = database_upkeep.vacuum()
     assert erased > len(MARKS)
-    assert upkeep.vacuum(erased=erased) == erased
-    assert upkeep.shrink()
+    assert database_upkeep.vacuum(erased=erased) == erased
+    assert database_upkeep.shrink()
     store.close()
 
 

@@ -27,6 +27,7 @@ class Letters:
 
     id = EmbeddingId("letters", "fp32", 8)
     max_tokens = 100
+    tokenizer_json = "{}"
 
     def __init__(self) -> None:
         self.runs: list[list[str]] = []
