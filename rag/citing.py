@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rag.fencing import SOURCES, confine, fence, sanitise
@@ -47,7 +47,7 @@ class Source:
     """A source as clients see it: `[number]` in the block and in the answer.
 
     `start` and `end` are character offsets in the document's text; `is_cited` says
-    whether the answer names the number.
+    whether the answer names the number. `collection` is the name of the document's.
     """
 
     number: int
@@ -59,6 +59,7 @@ class Source:
     score: float
     score_parts: Mapping[str, float]
     is_cited: bool
+    collection: str = ""
 
 
 def sources_block(hits: Sequence[Hit], *, delimiter: str, is_strict: bool) -> str:
@@ -90,6 +91,7 @@ def sources_of(hits: Sequence[Hit], answer: str) -> tuple[Source, ...]:
             score=hit.score,
             score_parts=hit.parts,
             is_cited=number in cited,
+            collection=hit.collection,
         )
         for number, hit in enumerate(hits, start=1)
     )
@@ -97,10 +99,20 @@ def sources_of(hits: Sequence[Hit], answer: str) -> tuple[Source, ...]:
 
 def cited_numbers(answer: str, *, most: int) -> frozenset[int]:
     """Find the numbers 1 to `most` that an answer cites in brackets, outside code."""
-    prose = _CODE.sub(" ", answer)
-    found = (_NUMBERS.fullmatch(inside) for inside in _MARKER.findall(prose))
-    cited = {number for match in found if match for number in _numbers(match[1])}
-    return frozenset(number for number in cited if 1 <= number <= most)
+    return frozenset(number for number, _ in citations_in(answer, most=most))
+
+
+def citations_in(answer: str, *, most: int) -> Iterator[tuple[int, int]]:
+    """Find what `cited_numbers` does, each time it is cited: the number, and where.
+
+    In the order of the answer; the place is that of the character behind the bracket.
+    """
+    prose = _CODE.sub(lambda code: " " * len(code[0]), answer)
+    for marker in _MARKER.finditer(prose):
+        if match := _NUMBERS.fullmatch(marker[1]):
+            for number in sorted(_numbers(match[1])):
+                if 1 <= number <= most:
+                    yield number, marker.end()
 
 
 def _numbers(listed: str) -> set[int]:

@@ -42,7 +42,9 @@ class Fused:
 class Passage:
     """A chunk as it is stored; `text` is the document's `[start:end]`.
 
-    `tokens` is what the text costs in a prompt, by the caller's own estimate.
+    `document_id` tells documents of one collection apart; several collections may have
+    one of the same id. `tokens` is what the text costs in a prompt, by the caller's own
+    estimate.
     """
 
     chunk_id: str
@@ -53,6 +55,7 @@ class Passage:
     end: int
     page: int | None
     tokens: int
+    collection: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Hit:
     tokens: int
     score: float
     parts: Mapping[str, float]
+    collection: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,15 @@ def fuse(
         }
         score = weight * parts["dense"] + (1 - weight) * parts["keyword"]
         fused.append(Fused(chunk_id, score, parts))
+    return _best_first(fused)
+
+
+def merge(*rankings: Iterable[Fused]) -> list[Fused]:
+    """Make one ranking of several whose scores were made apart, and have no chunk in common."""
+    return _best_first(itertools.chain.from_iterable(rankings))
+
+
+def _best_first(fused: Iterable[Fused]) -> list[Fused]:
     return sorted(fused, key=lambda one: (-one.score, one.chunk_id))
 
 
@@ -164,6 +177,7 @@ def _hit(fused: Fused, passage: Passage) -> Hit:
         tokens=passage.tokens,
         score=fused.score,
         parts=fused.parts,
+        collection=passage.collection,
     )
 
 
@@ -177,10 +191,10 @@ def _distinct(hits: Iterable[Hit]) -> Iterator[Hit]:
 
 
 def _capped(hits: Iterable[Hit], per_document: int | None) -> Iterator[Hit]:
-    counts = Counter[str]()
+    counts = Counter[tuple[str, str]]()
     for hit in hits:
-        counts[hit.document_id] += 1
-        if per_document is None or counts[hit.document_id] <= per_document:
+        counts[_document(hit)] += 1
+        if per_document is None or counts[_document(hit)] <= per_document:
             yield hit
 
 
@@ -197,20 +211,25 @@ def _within_budget(hits: Iterable[Hit], selection: Selection) -> list[Hit]:
     return chosen
 
 
-def _joined(hits: Iterable[Hit]) -> list[Hit]:
-    """Make one hit of those that touch or overlap in a document, best first."""
+def _joined(hits: Sequence[Hit]) -> list[Hit]:
+    """Make one hit of those that touch or overlap in a document; the order stays."""
+    place = {hit.chunk_ids[0]: number for number, hit in enumerate(hits)}
     joined: list[Hit] = []
-    for hit in sorted(hits, key=lambda hit: (hit.document_id, hit.start, hit.end)):
+    for hit in sorted(hits, key=lambda hit: (_document(hit), hit.start, hit.end)):
         before = joined[-1] if joined else None
         if before and _touch(before, hit):
             joined[-1] = _as_one(before, hit)
         else:
             joined.append(hit)
-    return sorted(joined, key=lambda hit: -hit.score)
+    return sorted(joined, key=lambda hit: min(place[uid] for uid in hit.chunk_ids))
 
 
 def _touch(first: Hit, second: Hit) -> bool:
-    return first.document_id == second.document_id and second.start <= first.end
+    return _document(first) == _document(second) and second.start <= first.end
+
+
+def _document(hit: Hit) -> tuple[str, str]:
+    return hit.collection, hit.document_id
 
 
 def _as_one(first: Hit, second: Hit) -> Hit:

@@ -62,6 +62,7 @@ def hit(text: str, filename: str = "report.pdf", page: int | None = None) -> Hit
         tokens=math.ceil(len(text) / CHARS_PER_TOKEN),
         score=0.5,
         parts={"dense": 0.4, "keyword": 0.6},
+        collection="handbook",
     )
 
 
@@ -195,4 +196,5 @@ def test_sources_have_the_numbers_of_the_block_and_say_what_is_cited():
     assert (second.start, second.end, second.score) == (5, 7, 0.5)
     assert second.score_parts == {"dense": 0.4, "keyword": 0.6}
     assert (first.is_cited, second.is_cited) == (False, True)
+    assert (first.collection, second.collection) == ("handbook", "handbook")
     assert sources_of([], "[1]") == ()

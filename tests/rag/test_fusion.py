@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from rag.fusion import LABEL_TOKENS, Fused, Passage, Selection, fuse, select
+from rag.fusion import LABEL_TOKENS, Fused, Passage, Selection, fuse, merge, select
 
 IDS = st.sampled_from("abcdefgh")
 DENSE = st.dictionaries(IDS, st.floats(-1, 1))
@@ -217,3 +217,37 @@ def test_a_hit_is_exactly_its_place_in_the_document(cuts, joins):
     if joins:
         spans = sorted((hit.start, hit.end) for hit in hits)
         assert all(a[1] < b[0] for a, b in itertools.pairwise(spans))
+
+
+@given(DENSE, KEYWORD)
+def test_rankings_that_were_made_apart_become_one(dense, keyword):
+    def renamed(scores: dict[str, float]) -> dict[str, float]:
+        return {f"{chunk_id}2": score for chunk_id, score in scores.items()}
+
+    one, other = fuse(dense, keyword), fuse(renamed(dense), None)
+    merged = merge(one, other)
+    assert sorted(merged, key=id) == sorted([*one, *other], key=id)
+    scores = [each.score for each in merged]
+    assert scores == sorted(scores, reverse=True)
+    assert merge(other, one) == merged
+    assert merge() == []
+
+
+def test_documents_of_one_id_in_two_collections_are_two():
+    first = passage("a", DOCUMENT[:20], document_id="x", start=0, collection="one")
+    second = passage("b", DOCUMENT[20:40], document_id="x", start=20, collection="two")
+    assert found(first, second) == [("a",), ("b",)]
+    assert found(first, second, per_document=1) == [("a",), ("b",)]
+    same = replace(second, collection="one")
+    assert found(first, same) == [("a", "b")]
+    assert found(first, same, per_document=1) == [("a",)]
+    ranked = ranking(first, second)
+    hits = select(ranked, {"a": first, "b": second}, Selection())
+    assert [hit.collection for hit in hits] == ["one", "two"]
+
+
+def test_equal_scores_stay_in_their_order_whether_joined_or_not():
+    b, a, c = (passage(chunk_id) for chunk_id in "bac")
+    for joins in (True, False):
+        hits = found(b, a, c, scores=[0.5, 0.5, 0.5], joins_neighbours=joins)
+        assert hits == [("b",), ("a",), ("c",)]
