@@ -9,16 +9,15 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Protocol
 
+from gateway.additions import Additions, additions_of
 from gateway.context import Context
 from gateway.dialects.exchange import Exchange, Whole, open_chat
-from gateway.dialects.openai.answers import read_answer
 from gateway.dialects.openai.encoder import error_event
 from gateway.dialects.openai.request import ChatCall
 from gateway.dispatch import OpenedStream, Task
 from gateway.errors import AilbError, UpstreamError
 from gateway.ledger import Entry
 from gateway.routing.failover import final_error
-from gateway.sessions import ChatSession, session_of
 from gateway.snapshot import Deployment, Model
 
 logger = logging.getLogger(__name__)
@@ -58,17 +57,17 @@ def with_defaults(call: ChatCall, model: Model) -> ChatCall:
 async def complete(call: ChatCall, context: Context) -> Whole:
     """Answer a chat whole.
 
-    Raises like `task_of`, `Context.admit`, `ChatSession.recall`, `Dispatcher.whole`.
+    Raises like `task_of`, `Context.admit`, `Additions.gather`, `Dispatcher.whole`.
     """
     with context.books() as entry:
         task = task_of(call, context)
         await context.admit(task)
-        if (session := session_of(call, context)) is not None:
-            task = task_of(await session.recall(), context)
+        if (additions := additions_of(call, context)) is not None:
+            task = task_of(await additions.gather(), context)
         whole = await context.dispatcher.whole(task, context.trace)
         entry.usage = whole.usage
-        if session is not None and session.is_written:
-            await session.keep(read_answer(whole.body))
+        if additions is not None:
+            whole = replace(whole, body=await additions.keep(whole.body))
         return whole
 
 
@@ -84,10 +83,10 @@ class ChatStream:
         entry: Entry,
         opening: asyncio.Task[OpenedStream],
         model: str,
-        session: ChatSession | None,
+        additions: Additions | None,
     ) -> None:
         """Take an opening that may still be waiting for the first content."""
-        self._session = session
+        self._additions = additions
         self._context = context
         self._entry = entry
         self._opening = opening
@@ -103,10 +102,10 @@ class ChatStream:
             async with aclosing(opened.chunks()) as chunks:
                 try:
                     async for chunk in chunks:
-                        if self._session is not None:
-                            self._session.hear(chunk)
+                        if self._additions is not None:
+                            self._additions.hear(chunk)
                         if opened.is_finished:
-                            await self._finish(opened)
+                            chunk = await self._finish(opened, chunk)
                         yield chunk
                 finally:
                     self._entry.usage = opened.usage
@@ -117,8 +116,8 @@ class ChatStream:
             yield self._fail(AilbError("An error inside the gateway."))
         except BaseException:
             self._entry.client_left()
-            if self._session is not None:
-                self._session.keep_part()
+            if self._additions is not None:
+                self._additions.keep_part()
             raise
         finally:
             await self._end()
@@ -144,16 +143,17 @@ class ChatStream:
         finally:
             self._context.close_books(self._entry)
 
-    async def _finish(self, opened: OpenedStream) -> None:
-        """Keep what there is to keep before the last event is sent.
+    async def _finish(self, opened: OpenedStream, last: bytes) -> bytes:
+        """Keep what there is to keep before the last event is sent; give what is sent.
 
         Who has seen it finds its usage in the ledger, even if this process dies now, and
         its words in the session, whichever process is asked.
         """
         self._entry.usage = opened.usage
         self._context.close_books(self._entry)
-        if self._session is not None:
-            await self._session.keep_heard()
+        if self._additions is None:
+            return last
+        return await self._additions.keep_heard(last)
 
     def _fail(self, error: AilbError) -> bytes:
         if isinstance(error, UpstreamError):
@@ -183,8 +183,8 @@ async def open_stream(
     try:
         task = task_of(call, context)
         await context.admit(task)
-        if (session := session_of(call, context)) is not None:
-            task = task_of(await session.recall(), context)
+        if (additions := additions_of(call, context)) is not None:
+            task = task_of(await additions.gather(), context)
         work = context.dispatcher.stream(task, context.trace)
         opening = spawn(work, name=f"stream {context.request_id}")
         await asyncio.wait({opening}, timeout=patience_s)
@@ -201,7 +201,7 @@ async def open_stream(
             await stop_opening(opening)
         context.close_books(entry)
         raise
-    return ChatStream(context, entry, opening, call.model, session)
+    return ChatStream(context, entry, opening, call.model, additions)
 
 
 async def stop_opening(opening: asyncio.Task[OpenedStream]) -> None:

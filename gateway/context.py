@@ -29,12 +29,14 @@ from gateway.limits import (
 from gateway.limits.headers import rate_headers
 from gateway.pricing import cost_nano_usd, estimated_cost_nano_usd
 from gateway.remembering import Remembering
+from gateway.retrieving import Retrieving
 from gateway.routing.needs import Needs
 from gateway.snapshot import Deployment, Model, Snapshot
+from rag.scope import Scope
 
 logger = logging.getLogger(__name__)
 
-NOT_APPLICABLE = "off"  # memory and documents, where no such step ran
+NOT_APPLICABLE = "off"  # memory, where no such step ran
 
 
 def new_request_id() -> str:
@@ -47,8 +49,9 @@ class Context:
     """One request. `started_s` is on the monotonic clock.
 
     `session_id` names the conversation that the client wants to go on with, empty for
-    none; `is_client_retry` says that the client has sent this before. `wants_documents`
-    says that it asked for some to be added. `memory` is None where it is switched off.
+    none; `is_client_retry` says that the client has sent this before. `memory` is None
+    where it is switched off, `retrieving` where no documents are asked for;
+    `documents_status` says what became of them, empty before they were looked for.
     """
 
     request_id: str
@@ -64,7 +67,8 @@ class Context:
     session_id: str = ""
     is_client_retry: bool = False
     memory_status: str = NOT_APPLICABLE
-    wants_documents: bool = False
+    retrieving: Retrieving | None = field(default=None, repr=False)
+    documents_status: str = ""
     needs: Needs | None = None  # from the moment that there is a task, like the next
     model: Model | None = None
     grant: Grant = NOTHING
@@ -101,6 +105,14 @@ class Context:
                 param="model",
                 code="model_not_allowed",
             )
+
+    @property
+    def scope(self) -> Scope:
+        """Whose sessions and collections it may see."""
+        key, tenant = self.principal.key, self.principal.tenant
+        if key is None:
+            return Scope(tenant.id)
+        return Scope(tenant.id, owner=key.public_id, collections=key.collections)
 
     def envelope(self, model: str) -> Envelope:
         """Give what our own answers carry; `model` is what was asked for."""
@@ -176,8 +188,8 @@ class Context:
             headers["x-ailb-dropped-params"] = ",".join(trace.dropped)
         if self.session_id:
             headers["x-ailb-memory"] = self.memory_status
-        if self.wants_documents:
-            headers["x-ailb-rag"] = NOT_APPLICABLE
+        if self.documents_status:
+            headers["x-ailb-rag"] = self.documents_status
         return headers
 
     def open_books(self, *, is_stream: bool = False) -> Entry:

@@ -7,22 +7,18 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-from django.conf import settings
 
 from gateway.database_threads import DatabaseThreads
 from gateway.errors import AilbError, DatabaseAway
 from gateway.memory_queue import WriteQueue, key_of
+from gateway.parts import Parts, SharedParts
 from gateway.snapshot_store import DATABASE_AWAY
 from memory.exchange import Exchanged, RecallRequest, RecallStatus, Recollection
 from memory.metrics import RECALLS, WRITES_DROPPED
 
 if TYPE_CHECKING:  # they bring numpy: not before the first session is asked for
     from memory.service import Memory
-    from rag.embedding_lanes import EmbeddingLanes
-    from rag.vectorstore import VectorStore
 
 logger = logging.getLogger(__name__)
 
@@ -58,31 +54,6 @@ class Spawn(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Memory, and what it uses: the lanes to the embedder, the store of vectors."""
-
-    memory: Memory
-    lanes: EmbeddingLanes
-    store: VectorStore | None = None
-
-    def close(self) -> None:
-        """Close what is open; blocks."""
-        self.lanes.close()
-        if self.store is not None:
-            self.store.close()
-
-
-def make_parts() -> Parts:
-    """Import memory and put it together as the settings say; loads no model yet."""
-    # Numpy and what embeds: most processes never need them.
-    from memory.service import Memory  # noqa: PLC0415
-    from rag.configured import make_embedders, make_store  # noqa: PLC0415
-
-    lanes, store = make_embedders().default, make_store()
-    return Parts(Memory(lanes, store, secret=settings.SECRET_KEY), lanes, store)
-
-
 class Remembering:
     """A process's memory. Everything is called in the event loop, and nothing blocks it.
 
@@ -90,15 +61,12 @@ class Remembering:
     that other processes serve, too, which must see at once what is written here.
     """
 
-    def __init__(
-        self, make: Callable[[], Parts], *, spawn: Spawn, deadline_s: float
-    ) -> None:
-        """`make` blocks; `deadline_s` is what a recall may take at most."""
-        self._make = make
+    def __init__(self, parts: SharedParts, *, spawn: Spawn, deadline_s: float) -> None:
+        """`deadline_s` is what a recall may take at most, beside documents."""
+        self._shared = parts
         self._spawn = spawn
         self._deadline_s = deadline_s
         self._parts: Parts | None = None
-        self._starting = asyncio.Lock()
         self._recalls = DatabaseThreads(RECALL_THREADS, name="ailb-recall")
         self._writes = DatabaseThreads(1, name="ailb-remember")
         self._calls = DatabaseThreads(CALL_THREADS, name="ailb-memory")
@@ -125,12 +93,10 @@ class Remembering:
     async def start(self) -> Parts:
         """Put memory together, and begin to load its embedder; once."""
         if self._parts is None:
-            async with self._starting:
-                if self._parts is None:
-                    parts = await self._calls.run(self._make)
-                    parts.lanes.start()
-                    self._spawn(self._queue.run(), name="write to memory")
-                    self._parts = parts
+            parts = await self._shared.get()
+            if self._parts is None:  # nobody else was as quick
+                self._spawn(self._queue.run(), name="write to memory")
+                self._parts = parts
         return self._parts
 
     async def recall(self, request: RecallRequest) -> Recollection:
@@ -220,11 +186,7 @@ class Remembering:
         await self._queue.flush(limit_s=FLUSH_LIMIT_S if self.is_started else 0.0)
 
     async def aclose(self) -> None:
-        """Close what is open; after `flush`, and after the last call."""
-        if self._parts is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_LIMIT_S):
-                    await self._calls.run(self._parts.close)
+        """End the threads; after `flush` and the last call, before the parts are closed."""
         async with asyncio.TaskGroup() as closing:
             for threads in (self._recalls, self._writes, self._calls):
                 closing.create_task(threads.aclose(limit_s=CLOSE_LIMIT_S))

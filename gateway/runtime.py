@@ -21,11 +21,15 @@ from gateway.errors import KeyUncheckable
 from gateway.heartbeat import INTERVAL_S, Pulse, live_workers
 from gateway.ledger import Ledger
 from gateway.limits import Limiter
-from gateway.remembering import Remembering, make_parts
+from gateway.parts import SharedParts, make_parts
+from gateway.remembering import Remembering
+from gateway.reranking import Reranker
+from gateway.retrieving import Retrieving
 from gateway.snapshot_store import DATABASE_AWAY, SnapshotStore
 from gateway.spool import Spool
 from gateway.upstream import Upstream
 from memory.models import Session
+from rag.models import Document
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +71,9 @@ class Runtime:
             host=settings.HOST,
             api_key=settings.AILB_API_KEY,
         )
+        self._parts = SharedParts(make_parts)
         self.memory = self._make_memory()
+        self.retrieving = self._make_retrieving()
         self._key_uses: dict[int, float] = {}  # row id of a key: unix time
         self._key_uses_written_s = time.monotonic()
         # One thread for the database: SQLite writes queue here instead of on its lock.
@@ -78,12 +84,19 @@ class Runtime:
 
     def _make_memory(self) -> Remembering:
         memory = Remembering(
-            make_parts,
+            self._parts,
             spawn=self.spawn,
             deadline_s=settings.AILB_CONTEXT_DEADLINE_MS / 1000,
         )
         memory.has_company = settings.AILB_WORKERS > 1
         return memory
+
+    def _make_retrieving(self) -> Retrieving:
+        return Retrieving(
+            self._parts,
+            Reranker(self.upstream, lambda: self.snapshots.current.providers),
+            deadline_s=settings.AILB_CONTEXT_DEADLINE_MS / 1000,
+        )
 
     async def start(self) -> None:
         """Load the configuration and begin to follow it."""
@@ -95,7 +108,7 @@ class Runtime:
                 self.spawn(self._follow(), name="follow the configuration")
                 self.spawn(self._beat(), name="heartbeat")
                 self.spawn(self._keep_books(), name="keep the books")
-                self.spawn(self._wake_memory(), name="wake memory")
+                self.spawn(self._wake(), name="wake memory and documents")
                 self._is_started = True
 
     async def _load(self) -> None:
@@ -105,15 +118,17 @@ class Runtime:
         if not loading.done():
             self.snapshots.use_kept()
 
-    async def _wake_memory(self) -> None:
-        """Load what memory needs before it is asked for, where there are sessions."""
-        if not settings.ENABLE_MEMORY:
-            return
+    async def _wake(self) -> None:
+        """Load what memory and documents need before they are asked for, where there are any."""
         try:
-            if await self.in_database(Session.objects.exists):
+            if settings.ENABLE_MEMORY and await self.in_database(
+                Session.objects.exists
+            ):
                 await self.memory.start()
+            if settings.ENABLE_RAG and await self.in_database(Document.objects.exists):
+                await self.retrieving.start()
         except DATABASE_AWAY as error:
-            logger.debug("memory sleeps until it is asked for", exc_info=error)
+            logger.debug("they sleep until they are asked for", exc_info=error)
 
     async def stop(self) -> None:
         """End every task, close every connection."""
@@ -128,6 +143,8 @@ class Runtime:
             async with asyncio.timeout(CLOSE_LIMIT_S):
                 await self.in_database(self._write_last_books)
         await self.memory.aclose()
+        await self.retrieving.aclose()
+        await self._parts.aclose()
         await self._database.aclose(limit_s=CLOSE_LIMIT_S)
 
     def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:

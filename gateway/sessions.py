@@ -10,13 +10,9 @@ from gateway.dialects.openai.answers import Answer, AnswerReader
 from gateway.dialects.openai.request import ChatCall
 from gateway.kinds import Right
 from gateway.remembering import MemoryUnavailable, Remembering
-from gateway.routing.needs import EXPECTED_OUTPUT_TOKENS, Needs
 from gateway.snapshot import Model
-from memory.config import CONTEXT_SHARE, Policy
-from memory.exchange import Exchanged, RecallRequest, RecallStatus
-from rag.scope import Scope
-
-WINDOW_MARGIN = 0.05  # of a context window, because tokens are estimated
+from memory.config import Policy
+from memory.exchange import Exchanged, RecallRequest, RecallStatus, Recollection
 
 
 @dataclass(slots=True)
@@ -32,34 +28,38 @@ class ChatSession:
     _reader: AnswerReader = field(default_factory=AnswerReader)
     _is_kept: bool = False
 
-    async def recall(self) -> ChatCall:
-        """Give the call with what its session remembers woven in.
+    async def recall(self, *, room_tokens: int | None) -> Recollection:
+        """Give what its session remembers of the call; never raises: `check` does.
 
-        Raises:
-            MemoryUnavailable: It cannot be read now, and the policy requires it.
-
+        `room_tokens` is what the model's context has left for it, None when unknown.
         """
         recollection = await self.memory.recall(
             RecallRequest(
-                scope=self._scope(),
+                scope=self.context.scope,
                 session_id=self.context.session_id,
                 messages=self.call.messages,
                 policy=self.policy,
-                room_tokens=room_tokens(self.model, self.call.needs),
+                room_tokens=room_tokens,
                 request_id=self.context.request_id,
                 is_retry=self.context.is_client_retry,
                 now_s=unix_now_s(),
             )
         )
         self.context.memory_status = recollection.status
+        return recollection
+
+    def check(self, recollection: Recollection) -> None:
+        """Let a chat go on with what was recalled.
+
+        Raises:
+            MemoryUnavailable: It cannot be read now, and the policy requires it.
+
+        """
         if recollection.status is RecallStatus.DEGRADED and self.policy.is_required:
             raise MemoryUnavailable(
                 "This request needs its session's memory, which cannot be read now. "
                 "Send it again."
             )
-        if recollection.messages is None:
-            return self.call
-        return self.call.with_messages(recollection.messages)
 
     def hear(self, chunk: bytes) -> None:
         """Take note of what the client gets of a stream."""
@@ -87,7 +87,7 @@ class ChatSession:
     def _exchanged(self, answer: Answer, *, is_partial: bool) -> Exchanged:
         served = self.context.trace.deployment
         return Exchanged(
-            scope=self._scope(),
+            scope=self.context.scope,
             session_id=self.context.session_id,
             policy=self.policy,
             messages=self.call.messages,
@@ -99,13 +99,6 @@ class ChatSession:
             is_partial=is_partial,
             at_s=unix_now_s(),
         )
-
-    def _scope(self) -> Scope:
-        principal = self.context.principal
-        if principal.key is None:
-            return Scope(principal.tenant.id)
-        key = principal.key
-        return Scope(principal.tenant.id, key.public_id, key.collections)
 
 
 def session_of(call: ChatCall, context: Context) -> ChatSession | None:
@@ -132,27 +125,6 @@ def session_of(call: ChatCall, context: Context) -> ChatSession | None:
         model=model,
         is_written=call.body.get("store") is not False,
     )
-
-
-def room_tokens(model: Model, needs: Needs) -> int | None:
-    """Give the tokens that may be added for the smallest context that takes the prompt.
-
-    None where no context window is known.
-    """
-    windows = [
-        deployment.context_window
-        for deployment in model.deployments
-        if deployment.context_window is not None
-        and deployment.capabilities.chat is not False
-    ]
-    if not windows:
-        return None
-    output_tokens = needs.max_tokens or EXPECTED_OUTPUT_TOKENS
-    taken = needs.prompt_tokens + output_tokens
-    left = {window: int(window * (1 - WINDOW_MARGIN)) - taken for window in windows}
-    fitting = [window for window in windows if left[window] > 0]
-    window = min(fitting or windows)
-    return max(min(left[window], int(window * CONTEXT_SHARE)), 0)
 
 
 def unix_now_s() -> float:

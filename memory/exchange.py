@@ -42,13 +42,15 @@ class RecallStatus(StrEnum):
 class Recollection:
     """What to send upstream, and how it came about.
 
-    `messages` is None where the client's own go out unchanged. `recent` and `recalled`
-    count the turns that were added, `tokens` is what they cost, estimated. `problem` says
-    why a recall is degraded, and is else empty.
+    `messages` is None where the client's own go out unchanged; with `has_block`, the one
+    before the question is the block of what was recalled. `recent` and `recalled` count
+    the turns that were added, `tokens` is what they cost, estimated. `problem` says why a
+    recall is degraded, and is else empty.
     """
 
     status: RecallStatus
     messages: list[dict[str, Any]] | None = None
+    has_block: bool = False
     recent: int = 0
     recalled: int = 0
     tokens: int = 0

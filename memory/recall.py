@@ -157,6 +157,7 @@ class Recall:
         return Recollection(
             _status(is_hit=True, problem=problem),
             messages,
+            has_block=bool(recalled or summary),
             recent=len(material.window),
             recalled=len(recalled),
             tokens=tokens_added(material.window, recalled, summary),

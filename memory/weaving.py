@@ -45,6 +45,29 @@ def weave(
     return own[:opening] + given + own[opening:question] + block + own[question:]
 
 
+def with_sources(
+    messages: Sequence[Mapping[str, Any]], sources: str, *, has_block: bool
+) -> list[dict[str, Any]]:
+    """Put sources of documents before the question, in one block with what was recalled.
+
+    `has_block` says that the message before the question is that block: the sources then
+    stand first in it. Without a question nothing is added. No message is changed.
+    """
+    woven: list[Any] = list(messages)
+    question = _question(woven)
+    if question is None:
+        return woven
+    if not has_block:
+        return [
+            *woven[:question],
+            {"role": USER, "content": sources},
+            *woven[question:],
+        ]
+    block = woven[question - 1]
+    joined = {**block, "content": f"{sources}\n\n{block['content']}"}
+    return [*woven[: question - 1], joined, *woven[question:]]
+
+
 def block_text(recalled: Sequence[StoredTurn], *, summary: str, delimiter: str) -> str:
     """Write the recalled block: what it is, the fence, the summary, and dated turns (UTC)."""
     lines = []

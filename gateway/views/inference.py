@@ -40,12 +40,13 @@ class ChatCompletionsView(GatewayView):
         """Answer a chat, whole or as a stream of events."""
         context = self.open_context()
         context.session_id = self._session_header()
-        call = parse_chat(self.json_body())
+        call = parse_chat(self.json_body(), has_documents=settings.ENABLE_RAG)
         context.session_id = call.session_id or context.session_id
         if context.session_id:
             context.memory = runtime.memory if settings.ENABLE_MEMORY else None
             context.is_client_retry = self._is_retry()
-        context.wants_documents = bool(call.rag_collections)
+        if call.rag_collections:
+            context.retrieving = runtime.retrieving
         if call.stream:
             return await self._stream(call, context)
         whole = await chat.complete(call, context)

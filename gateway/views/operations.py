@@ -77,7 +77,7 @@ class HealthView(GatewayView):
                 "status": "unhealthy",
                 "providers": {},
                 "memory": memory_state(),
-                "rag": FEATURE_OFF,
+                "rag": rag_state(),
                 "config_version": None,
             }
             return render(body, status=503)
@@ -89,16 +89,17 @@ class HealthView(GatewayView):
             name: provider_state(provider, states.get(name, {}))
             for name, provider in snapshot.providers.items()
         }
-        status = overall_state(providers)
+        status, is_own = overall_state(providers), is_local(self.visitor)
         body = {
             "status": status,
             "providers": providers,
             "memory": memory_state(),
-            "rag": FEATURE_OFF,
+            "rag": rag_state(),
             "config_version": snapshot.revision,
             "database": database_state(),
             "problem": runtime.snapshots.problem,
-            "memory_problem": memory_problem() if is_local(self.visitor) else None,
+            "memory_problem": memory_problem() if is_own else None,
+            "rag_problem": rag_problem() if is_own else None,
             "simulated": snapshot.is_simulated,
         }
         return render(body, status=503 if status == "unhealthy" else 200)
@@ -118,6 +119,22 @@ def memory_state() -> str:
     if not settings.ENABLE_MEMORY:
         return FEATURE_OFF
     return "ok" if memory_problem() is None else "degraded"
+
+
+def rag_problem() -> str | None:
+    """Say why documents are not whole, in a sentence; None while they are, or are off."""
+    if not settings.ENABLE_RAG:
+        return None
+    if runtime.snapshots.is_database_away:
+        return "The database cannot be reached."
+    return runtime.retrieving.problem or None
+
+
+def rag_state() -> str:
+    """Sum up documents: `off`, `ok` or `degraded`, from what is known."""
+    if not settings.ENABLE_RAG:
+        return FEATURE_OFF
+    return "ok" if rag_problem() is None else "degraded"
 
 
 def database_state() -> str:

@@ -85,13 +85,23 @@ CHAT_REQUEST: dict[str, Any] = {
                 {"type": "string"},
                 {"type": "array", "items": {"type": "string"}},
             ],
-            "description": "Collections to answer from. AILB's own field.",
+            "description": "Collections to answer from: a name, several with commas "
+            "between, or a list. Any key that may read a collection may name it here; "
+            "the right to documents is not needed. The answer tells its sources. AILB's "
+            "own field.",
         },
         "rag_top_k": {
             "type": "integer",
             "minimum": 1,
             "maximum": 20,
-            "description": "Passages to add. AILB's own field.",
+            "description": "Passages to add at most; without it, what the collection "
+            "says. Needs rag_collection. AILB's own field.",
+        },
+        "rag_filters": {
+            "type": "object",
+            "additionalProperties": True,
+            "description": "Which documents to answer from, by their attributes: the "
+            "filters of OpenAI's vector stores. Needs rag_collection. AILB's own field.",
         },
     },
     "additionalProperties": True,
@@ -204,6 +214,9 @@ CHAT: dict[str, Any] = {
     "request": {JSON: CHAT_REQUEST},
     "responses": {
         **answers(ANSWER, *INFERENCE_ERRORS),
+        (404, JSON): OpenApiResponse(
+            ERROR, description="No such model, or no such collection for this key."
+        ),
         (200, "text/event-stream"): OpenApiResponse(
             EVENT, description="With `stream`: chunks as events, then [DONE]."
         ),

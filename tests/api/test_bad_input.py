@@ -151,8 +151,12 @@ FIELDS: list[tuple[dict[str, Any], str, str]] = [
     ({"tool_choice": 1}, "tool_choice", "invalid_type"),
     ({"response_format": "json"}, "response_format", "invalid_type"),
     ({"session_id": 1}, "session_id", "invalid_type"),
-    ({"rag_top_k": 21}, "rag_top_k", "invalid_value"),
-    ({"rag_collection": {}}, "rag_collection", "invalid_type"),
+    ({"rag_collection": "handbook"}, "rag_collection", "rag_disabled"),
+    ({"rag_collection": ""}, "rag_collection", "rag_disabled"),
+    ({"rag_collection": []}, "rag_collection", "rag_disabled"),
+    ({"rag_top_k": 3}, "rag_top_k", "rag_disabled"),
+    ({"rag_top_k": "many"}, "rag_top_k", "rag_disabled"),
+    ({"rag_filters": {}}, "rag_filters", "rag_disabled"),
 ]  # fmt: skip
 
 
@@ -161,6 +165,13 @@ def test_a_bad_field_of_a_chat_is_named(
     place: Place, fields: dict[str, Any], param: str, code: str
 ) -> None:
     assert_refused(place.ask_json(chat(**fields)), 400, param, code)
+
+
+def test_where_documents_are_off_the_refusal_names_the_setting(place: Place) -> None:
+    refused = place.ask_json(chat(rag_collection="handbook"))
+    assert "ENABLE_RAG=true" in refused.error["message"]
+    fields = dict.fromkeys(("rag_collection", "rag_top_k", "rag_filters"))
+    assert place.ask_json(chat(**fields)).status == 200, "null counts as absent"
 
 
 EMBEDDINGS: list[tuple[dict[str, Any], str, str]] = [
@@ -408,7 +419,7 @@ SEEDS: list[dict[str, Any]] = [
     },
 ]
 FIELD_NAMES = ["model", "messages", "stream", "n", "stop", "tools", "tool_choice", "logprobs",
-               "max_tokens", "seed", "user", "session_id", "rag_collection", "rag_top_k", "x"]  # fmt: skip
+               "max_tokens", "seed", "user", "session_id", "rag_collection", "rag_top_k", "rag_filters", "x"]  # fmt: skip
 
 
 def mutated(draw: random.Random) -> bytes:

@@ -27,7 +27,7 @@ TOOL = {
         "parameters": PARAMETERS,
     },
 }
-OWN = {"session_id": "s-1", "rag_collection": "handbook", "rag_top_k": 2}
+OWN = {"session_id": "s-1"}  # documents: tests/api/test_documents_chat.py
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,19 @@
-"""A memory whose every step a test can hold up, in place of the real one behind it."""
+"""Memory and documents whose every step a test can hold up, in place of the real ones."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, cast
 
-from gateway.remembering import Parts
+from gateway.parts import Parts
 from memory.config import Policy
 from memory.exchange import Exchanged, RecallRequest, RecallStatus, Recollection
+from rag.errors import CollectionNotFound
+from rag.fusion import Fused, Passage, Selection
+from rag.questions import Candidates, Rerank, RetrievalRequest
 from rag.scope import Scope
 
 
@@ -23,9 +27,6 @@ class Lanes:
 
     def start(self) -> None:
         self.steps.append("start")
-
-    def close(self) -> None:
-        self.steps.append("close")
 
 
 @dataclass
@@ -57,9 +58,73 @@ class Notebook:
         return len(exchanges)
 
 
-def parts_of(notebook: Notebook, lanes: Lanes | None = None) -> Parts:
-    """Put it where the real memory goes."""
-    return Parts(cast(Any, notebook), cast(Any, lanes or Lanes()))
+@dataclass
+class Shelf:
+    """Has the texts of one collection, `handbook`, and gives all of them for an answer.
+
+    `may_search` is an open gate until a test closes it. `steps` are taken note of.
+    """
+
+    texts: Sequence[str] = ("fourteen weeks", "second class")
+    is_one_document: bool = False
+    rerank: Rerank | None = None
+    is_strict: bool = False
+    is_required: bool = False
+    problem: str = ""
+    error: Exception | None = None
+    asked: list[RetrievalRequest] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+    may_search: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.may_search.set()
+
+    def candidates(self, request: RetrievalRequest, *, until_s: float) -> Candidates:
+        assert self.may_search.wait(10)
+        self.asked.append(request)
+        if self.error is not None:
+            raise self.error
+        if request.collections != ("handbook",):
+            raise CollectionNotFound
+        numbered = [(str(number), text) for number, text in enumerate(self.texts)]
+        starts = accumulate(map(len, self.texts), initial=0)
+        return Candidates(
+            ranked=[Fused(uid, 1 / (1 + int(uid)), {}) for uid, _ in numbered],
+            passages={
+                uid: Passage(
+                    chunk_id=uid,
+                    document_id="d" if self.is_one_document else f"d{uid}",
+                    filename="leave.txt",
+                    text=text,
+                    start=start,
+                    end=start + len(text),
+                    page=None,
+                    tokens=len(text),
+                )
+                for (uid, text), start in zip(numbered, starts, strict=False)
+            },
+            selection=Selection(most=request.top_k or 3),
+            rerank=self.rerank,
+            is_strict=self.is_strict,
+            is_required=self.is_required,
+            problem=self.problem,
+        )
+
+    def close(self) -> None:
+        self.steps.append("close")
+
+
+def parts_of(
+    notebook: Notebook | None = None,
+    lanes: Lanes | None = None,
+    shelf: Shelf | None = None,
+) -> Parts:
+    """Put them where the real ones go."""
+    return Parts(
+        memory=cast(Any, notebook or Notebook()),
+        library=cast(Any, shelf or Shelf()),
+        lanes=cast(Any, lanes or Lanes()),
+    )
 
 
 def exchanged(session_id: str = "s", answer: str = "yes", **fields: Any) -> Exchanged:

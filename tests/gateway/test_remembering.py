@@ -15,14 +15,26 @@ from django.db import OperationalError
 
 from gateway import remembering
 from gateway.errors import DatabaseAway
-from gateway.remembering import MemoryUnavailable, Parts, Remembering
+from gateway.parts import Parts, SharedParts
+from gateway.remembering import MemoryUnavailable, Remembering
 from memory.exchange import RecallStatus
-from tests.gateway.memory_parts import Lanes, Notebook, exchanged, parts_of, request
+from tests.gateway.memory_parts import (
+    Lanes,
+    Notebook,
+    Shelf,
+    exchanged,
+    parts_of,
+    request,
+)
 
 
 @asynccontextmanager
 async def open_memory(
-    notebook: Notebook, *, lanes: Lanes | None = None, deadline_s: float = 5.0
+    notebook: Notebook,
+    *,
+    lanes: Lanes | None = None,
+    shelf: Shelf | None = None,
+    deadline_s: float = 5.0,
 ) -> AsyncIterator[Remembering]:
     tasks = []
 
@@ -30,8 +42,8 @@ async def open_memory(
         tasks.append(asyncio.get_running_loop().create_task(work, name=name))
         return tasks[-1]
 
-    parts = parts_of(notebook, lanes)
-    memory = Remembering(lambda: parts, spawn=spawn, deadline_s=deadline_s)
+    parts = SharedParts(lambda: parts_of(notebook, lanes, shelf))
+    memory = Remembering(parts, spawn=spawn, deadline_s=deadline_s)
     try:
         yield memory
     finally:
@@ -42,6 +54,7 @@ async def open_memory(
         if tasks:
             await asyncio.wait(tasks)
         await memory.aclose()
+        await parts.aclose()
 
 
 async def test_what_was_said_is_recalled_and_other_sessions_are_not() -> None:
@@ -102,11 +115,13 @@ async def test_memory_that_cannot_be_put_together_fails_no_chat() -> None:
     def fail() -> Parts:
         raise RuntimeError("no memory")
 
-    memory = Remembering(fail, spawn=asyncio.create_task, deadline_s=1.0)  # type: ignore[arg-type]  # never called  # noqa: TID251
+    parts = SharedParts(fail)
+    memory = Remembering(parts, spawn=asyncio.create_task, deadline_s=1.0)  # type: ignore[arg-type]  # never called  # noqa: TID251
     found = await memory.recall(request())
     assert found.status is RecallStatus.DEGRADED
     assert not memory.is_started
     await memory.aclose()
+    await parts.aclose()
 
 
 @pytest.mark.parametrize(("has_company", "is_seen"), [(True, True), (False, False)])
@@ -162,20 +177,21 @@ async def test_too_many_calls_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_nothing_starts_before_it_is_used_and_everything_is_closed() -> None:
-    lanes = Lanes()
-    async with open_memory(Notebook(), lanes=lanes) as memory:
+    lanes, shelf = Lanes(), Shelf()
+    async with open_memory(Notebook(), lanes=lanes, shelf=shelf) as memory:
         assert lanes.steps == []
         await memory.recall(request())
         assert memory.is_started
         lanes.problem = "There is no model."
         assert memory.problem == lanes.problem
-    assert lanes.steps == ["start", "close"]
+    assert (lanes.steps, shelf.steps) == (["start"], ["close"])
 
 
-def test_serving_imports_nothing_that_only_memory_needs() -> None:
+def test_serving_imports_nothing_that_only_memory_and_documents_need() -> None:
     check = (
         "import django, sys; django.setup(); import ailb_project.asgi; "
-        "heavy = {'memory.service', 'chromadb', 'onnxruntime', 'tokenizers', 'torch'}; "
+        "heavy = {'memory.service', 'rag.library', 'rag.retrieval', 'numpy', 'chromadb', "
+        "'onnxruntime', 'tokenizers', 'torch'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(

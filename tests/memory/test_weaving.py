@@ -10,7 +10,7 @@ import orjson
 import pytest
 from hypothesis import given, strategies as st
 
-from memory.weaving import block_text, weave
+from memory.weaving import block_text, weave, with_sources
 from rag.fencing import delimiter_of
 from tests.memory.conversation import (
     assistant,
@@ -224,3 +224,32 @@ def test_no_text_takes_long_to_quote(text):
     turn, started = stored_turn(user(text), 1), time.perf_counter()
     assert len(block_text([turn], summary="", delimiter=DELIMITER)) > 100
     assert time.perf_counter() - started < 2
+
+
+@given(CONVERSATIONS)
+def test_sources_stand_right_before_the_question_in_a_message_of_their_own(messages):
+    woven = with_sources(messages, "sources", has_block=False)
+    questions = [n for n, each in enumerate(messages) if each["role"] == "user"]
+    if not questions:
+        assert woven == messages
+        return
+    assert woven[questions[-1]] == user("sources")
+    del woven[questions[-1]]
+    assert all(one is other for one, other in zip(woven, messages, strict=True))
+
+
+@given(CONVERSATIONS.filter(lambda each: any(m["role"] == "user" for m in each)))
+def test_sources_and_what_was_recalled_are_one_message_sources_first(messages):
+    recalled = stored_turns([user("older")])
+    woven = weave(messages, recalled=recalled, delimiter=DELIMITER)
+    before = orjson.dumps(woven)
+    joined = with_sources(woven, "sources", has_block=True)
+    assert orjson.dumps(woven) == before, "no message is changed"
+    assert len(joined) == len(woven)
+    (place,) = [
+        n
+        for n, pair in enumerate(zip(joined, woven, strict=True))
+        if pair[0] is not pair[1]
+    ]
+    block = block_text(recalled, summary="", delimiter=DELIMITER)
+    assert joined[place] == user(f"sources\n\n{block}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from typing_extensions import override
 
@@ -54,7 +56,13 @@ def fixed_answers(
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Listener(ThreadingHTTPServer):
+        @override
+        def handle_error(self, *args: Any) -> None:
+            if not isinstance(sys.exc_info()[1], ConnectionError):  # who asked has left
+                super().handle_error(*args)
+
+    listener = Listener(("127.0.0.1", 0), Handler)
     server = FixedAnswers(f"http://127.0.0.1:{listener.server_port}", dict(routes))
     thread = threading.Thread(
         target=listener.serve_forever, kwargs={"poll_interval": 0.01}

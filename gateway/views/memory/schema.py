@@ -214,6 +214,7 @@ IMPORT: dict[str, Any] = {
             },
         ),
         *WITH_BODY,
+        404,
     ),
 }
 SEARCH: dict[str, Any] = {

@@ -57,6 +57,7 @@ def test_unknown_fields_survive_and_our_own_stay_here() -> None:
             session_id="s",
             rag_collection="c",
             rag_top_k=2,
+            rag_filters={"type": "eq", "key": "a", "value": 1},
             seed=7,
         )
     )

@@ -11,6 +11,7 @@ from gateway.dialects.openai.request import OWN_FIELDS, ChatCall, parse_chat
 from gateway.errors import InvalidRequest
 from gateway.kinds import Operation
 from gateway.snapshot import Capabilities
+from rag.attributes import parse_filter
 
 USER = {"role": "user", "content": "hello"}
 TOOL = {"type": "function", "function": {"name": "weather"}}
@@ -125,10 +126,17 @@ def test_the_newer_limit_wins():
 
 
 def test_ailbs_own_fields_are_read():
-    call = parsed(session_id="s-1", rag_collection=" docs, faq,,docs", rag_top_k=4)
+    filters = {"type": "eq", "key": "year", "value": 2026}
+    call = parsed(
+        session_id="s-1",
+        rag_collection=" docs, faq,,docs",
+        rag_top_k=4,
+        rag_filters=filters,
+    )
     assert call.session_id == "s-1"
     assert call.rag_collections == ("docs", "faq")
     assert call.rag_top_k == 4
+    assert call.rag_filters == parse_filter(filters)
     assert parsed(rag_collection=["a", "b", "a"]).rag_collections == ("a", "b")
     assert parsed(rag_collection="").rag_collections == ()
 
@@ -215,6 +223,12 @@ def test_ailbs_own_fields_are_read():
         ({"rag_collection": ["a", ""]}, "rag_collection[1]"),
         ({"rag_collection": ["a"] * 65}, "rag_collection"),
         ({"rag_collection": ",".join("a" * 65)}, "rag_collection"),
+        ({"rag_top_k": 4}, "rag_collection"),
+        ({"rag_collection": " , ", "rag_top_k": 4}, "rag_collection"),
+        ({"rag_filters": {"type": "eq", "key": "a", "value": 1}}, "rag_collection"),
+        ({"rag_collection": "a", "rag_filters": []}, "rag_filters"),
+        ({"rag_collection": "a", "rag_filters": {}}, "rag_filters"),
+        ({"rag_collection": "a", "rag_filters": {"type": "is"}}, "rag_filters"),
         ({"rag_top_k": 0}, "rag_top_k"),
         ({"rag_top_k": 21}, "rag_top_k"),
     ],
@@ -241,8 +255,20 @@ def test_a_wrong_field_is_named(fields, param):
     ],
 )
 def test_the_bounds_themselves_are_allowed(name, values):
+    needed = {"rag_collection": "handbook"} if name == "rag_top_k" else {}
     for value in values:
-        assert parsed(**{name: value}).body[name] == value
+        assert parsed(**{**needed, name: value}).body[name] == value
+
+
+@pytest.mark.parametrize("name", ["rag_collection", "rag_top_k", "rag_filters"])
+def test_where_documents_are_off_their_fields_are_refused_whatever_they_hold(name):
+    values: list[object] = ["handbook", "", [], {}, 0, 3, False]
+    for value in values:
+        with pytest.raises(InvalidRequest) as caught:
+            parse_chat(a_body(**{name: value}), has_documents=False)
+        assert (caught.value.param, caught.value.code) == (name, "rag_disabled")
+        assert "ENABLE_RAG" in caught.value.message
+    assert parse_chat(a_body(**{name: None}), has_documents=False).messages
 
 
 def test_a_number_beyond_64_bits_is_no_integer():

@@ -147,6 +147,7 @@ FIELDS = {
     "session_id": "s",
     "rag_collection": "a,b",
     "rag_top_k": 3,
+    "rag_filters": {"type": "in", "key": "k", "value": ["a", 1, True]},
 }
 BODIES = st.fixed_dictionaries(
     {"model": st.just("m") | JSON, "messages": st.lists(MESSAGES, max_size=3) | JSON},

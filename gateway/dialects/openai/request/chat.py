@@ -17,6 +17,7 @@ from gateway.dialects.openai.request.fields import (
     check_object,
     check_objects,
     check_string,
+    missing,
     read_optional,
     wrong_type,
     wrong_value,
@@ -27,10 +28,12 @@ from gateway.dialects.openai.request.scan import (
     scan_switches,
     scan_tools,
 )
+from gateway.errors import InvalidRequest
 from gateway.kinds import Operation
 from gateway.routing.needs import Needs
+from rag.attributes import Filter, parse_filter
 
-OWN_FIELDS = frozenset({"session_id", "rag_collection", "rag_top_k"})
+OWN_FIELDS = frozenset({"session_id", "rag_collection", "rag_top_k", "rag_filters"})
 """Fields of the body that are AILB's own and never reach an upstream."""
 
 MAX_STOPS = 4  # as OpenAI documents
@@ -46,7 +49,8 @@ class ChatCall:
 
     `body` is the whole JSON object as it came, unknown fields included; nobody changes
     it, because another attempt will use it again. `include_usage` says whether the client
-    wants the usage chunk of a stream. `rag_top_k` is None when the client did not say.
+    wants the usage chunk of a stream. `rag_top_k` and `rag_filters` are None when the
+    client did not say; where they are not, `rag_collections` has a name at least.
     """
 
     dialect: str
@@ -59,6 +63,7 @@ class ChatCall:
     session_id: str | None
     rag_collections: tuple[str, ...]
     rag_top_k: int | None
+    rag_filters: Filter | None
 
     @property
     def messages(self) -> Messages:
@@ -78,18 +83,20 @@ class ChatCall:
         )
 
 
-def parse_chat(body: bytes) -> ChatCall:
+def parse_chat(body: bytes, *, has_documents: bool = True) -> ChatCall:
     """Check the body of `POST /v1/chat/completions`.
 
     Fields that OpenAI documents are checked for type and range, null counts as absent,
     and fields that are not known pass. `max_tokens` may be 0, as in OpenAI's own tests.
+    Without `has_documents` the fields that ask for some are refused, whatever they hold.
 
     Raises:
         InvalidRequest: Names the field at fault; nothing else is ever raised.
 
     """
     parsed = read_object(body)
-    check_known(parsed, _CHECKS, required="model")
+    checks = _CHECKS if has_documents else _CHECKS_WITHOUT_DOCUMENTS
+    check_known(parsed, checks, required="model")
     needed: set[str] = set()
     chars = scan_messages(parsed.get("messages"), needed) + scan_tools(parsed, needed)
     scan_switches(parsed, needed)
@@ -97,6 +104,11 @@ def parse_chat(body: bytes) -> ChatCall:
     max_tokens = read_optional(parsed, "max_completion_tokens", int)
     if max_tokens is None:
         max_tokens = read_optional(parsed, "max_tokens", int)
+    collections = _collections(parsed.get("rag_collection"))
+    rag_top_k = read_optional(parsed, "rag_top_k", int)
+    rag_filters = _filters(parsed.get("rag_filters"))
+    if not collections and (rag_top_k is not None or rag_filters is not None):
+        raise missing("rag_collection")
     return ChatCall(
         dialect="openai",
         body=parsed,
@@ -113,8 +125,9 @@ def parse_chat(body: bytes) -> ChatCall:
         ),
         max_tokens=max_tokens,
         session_id=read_optional(parsed, "session_id", str),
-        rag_collections=_collections(parsed.get("rag_collection")),
-        rag_top_k=read_optional(parsed, "rag_top_k", int),
+        rag_collections=collections,
+        rag_top_k=rag_top_k,
+        rag_filters=rag_filters,
     )
 
 
@@ -166,6 +179,28 @@ def _collections(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
+def _filters(value: object) -> Filter | None:
+    if value is None:
+        return None
+    try:
+        return parse_filter(value)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"Invalid value for 'rag_filters': {error}",
+            param="rag_filters",
+            code="invalid_value",
+        ) from error
+
+
+def _refuse(path: str, value: object) -> None:
+    raise InvalidRequest(
+        f"'{path}' cannot be used: documents are switched off here. Leave it out, or "
+        "have the operator set ENABLE_RAG=true.",
+        param=path,
+        code="rag_disabled",
+    )
+
+
 _CHECKS: Mapping[str, Check] = {
     "model": check_name,
     "stream": check_boolean,
@@ -194,4 +229,11 @@ _CHECKS: Mapping[str, Check] = {
     "session_id": check_name,
     "rag_collection": _check_collections,
     "rag_top_k": check_integer(1, 20),
+    "rag_filters": check_object,
+}
+_CHECKS_WITHOUT_DOCUMENTS: Mapping[str, Check] = {
+    **_CHECKS,
+    "rag_collection": _refuse,
+    "rag_top_k": _refuse,
+    "rag_filters": _refuse,
 }
