@@ -22,7 +22,9 @@ from ailb_project.refusals import (
     TIMED_OUT,
     Refusal,
     body_too_large,
+    file_too_large,
 )
+from gateway.upload_routes import brings_file
 
 if TYPE_CHECKING:
     from ailb_project.http_protocol import BoundedFactory
@@ -61,6 +63,7 @@ class BoundedChannel(HTTPChannel):  # type: ignore[misc]  # see above
         self.phase = Phase.IDLE
         self.deadline_s = math.inf
         self.expiry_refusal = TIMED_OUT
+        self._brings_file = False
         self.writable = asyncio.Event()
         self.writable.set()
 
@@ -98,14 +101,21 @@ class BoundedChannel(HTTPChannel):  # type: ignore[misc]  # see above
     @override
     def allHeadersReceived(self) -> None:
         headers = self.requests[-1].requestHeaders
-        limit = self.factory.settings.max_body_bytes
+        self._brings_file = brings_file(self._command, self._path)
         if not self._is_unambiguous(headers):
             self.refuse(MALFORMED)
-        elif self.length is not None and self.length > limit:
-            self.refuse(body_too_large(limit))
-        else:
+        elif self.length is None or self.admits(self.length):
             self._enter(Phase.BODY, self.factory.settings.body_timeout_s)
             super().allHeadersReceived()
+
+    def admits(self, size: int) -> bool:
+        """Let a body of so many bytes in, or refuse the request that is arriving."""
+        settings = self.factory.settings
+        is_file = self._brings_file
+        limit = settings.max_upload_bytes if is_file else settings.max_body_bytes
+        if size > limit:
+            self.refuse(file_too_large(limit) if is_file else body_too_large(limit))
+        return size <= limit
 
     def _is_unambiguous(self, headers: Any) -> bool:
         """Refuse what two servers in a row could read in two ways (RFC 9112, 3.2, 6.1).

@@ -25,7 +25,6 @@ from ailb_project.refusals import (
     MALFORMED,
     SHUTTING_DOWN,
     Refusal,
-    body_too_large,
 )
 
 if TYPE_CHECKING:
@@ -71,10 +70,7 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
     def handleContentChunk(self, data: bytes) -> None:
         if self.channel.phase is Phase.REFUSED:
             return
-        limit = self.server.settings.max_body_bytes
-        if self.content.tell() + len(data) > limit:
-            self.channel.refuse(body_too_large(limit))
-        else:
+        if self.channel.admits(self.content.tell() + len(data)):
             self.content.write(data)
 
     @override

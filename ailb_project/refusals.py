@@ -63,3 +63,13 @@ def body_too_large(max_body_bytes: int) -> Refusal:
         "request_too_large",
         f"The request body is larger than the {max_body_bytes} bytes allowed.",
     )
+
+
+def file_too_large(max_upload_bytes: int) -> Refusal:
+    """Build the refusal of a file, with the code of those that are a little too large."""
+    return Refusal(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "too_large",
+        f"The file, with the form around it, is larger than the {max_upload_bytes} bytes "
+        "allowed: split it.",
+    )

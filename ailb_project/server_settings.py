@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from gateway.upload_routes import FORM_BYTES
+
 MEBIBYTE = 1024 * 1024
 
 
@@ -24,6 +26,7 @@ class ServerSettings:
     fd: int | None = None
     ready_fd: int | None = None
     max_body_bytes: int = 20 * MEBIBYTE
+    max_upload_bytes: int = 25 * MEBIBYTE + FORM_BYTES
     high_water_bytes: int = MEBIBYTE
     header_timeout_s: float = 10.0
     body_timeout_s: float = 60.0
@@ -48,6 +51,7 @@ HELP = {
     "fd": "inherited listening socket",
     "ready_fd": "inherited pipe that gets the line 'ready' once requests are accepted",
     "max_body_bytes": "largest request body; a larger one is answered 413",
+    "max_upload_bytes": "the same for requests that bring a file",
     "high_water_bytes": "unsent bytes of one connection above which the app waits",
     "header_timeout_s": "from a request's first byte (or the connect) to its last header",
     "body_timeout_s": "from the last header to the last byte of the body",

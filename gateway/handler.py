@@ -11,8 +11,10 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import lru_cache
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any
+from urllib.parse import quote
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
@@ -24,7 +26,9 @@ from typing_extensions import override
 
 from gateway.chat import KEEP_ALIVE
 from gateway.errors import AilbError, BodyTooLarge, InvalidRequest
+from gateway.upload_routes import FORM_BYTES, brings_file
 from gateway.views.base import Visitor, request_id_of
+from gateway.views.documents.downloads import FileStream
 from gateway.views.rendering import EventStream, render_error
 
 logger = logging.getLogger(__name__)
@@ -34,10 +38,17 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 KEEP_ALIVE_S = 15.0  # a stream that is silent for so long gets a comment
+MEBIBYTE = 1024 * 1024
 
 
 class ClientLeft(Exception):
     """The client closed its connection before its request had arrived."""
+
+
+class FileTooLarge(BodyTooLarge):
+    """The same of a request that brings a file, with the code that files have."""
+
+    code = "too_large"
 
 
 class LeanHandler(ASGIHandler):
@@ -60,7 +71,7 @@ class LeanHandler(ASGIHandler):
         """Answer one request."""
         set_script_prefix("/")
         try:
-            body = await read_body(receive, settings.AILB_MAX_BODY_BYTES)
+            body = await read_within_limit(scope, receive)
             request = ASGIRequest(scope, BytesIO(body))
             check_host(request)
         except ClientLeft:
@@ -98,7 +109,7 @@ class LeanHandler(ASGIHandler):
             await say_goodbye(request, response, send)
         finally:
             watching.cancel()
-            if isinstance(response, EventStream):
+            if isinstance(response, EventStream | FileStream):
                 await response.aclose()
 
 
@@ -118,6 +129,23 @@ class Watcher:
         self._work.cancel()
 
 
+async def read_within_limit(scope: Mapping[str, Any], receive: Receive) -> bytes:
+    """Read a request's body, which may be larger where it brings a file.
+
+    Raises like `read_body`.
+    """
+    path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
+    if not brings_file(scope["method"].encode("ascii"), path):
+        return await read_body(receive, settings.AILB_MAX_BODY_BYTES)
+    limit_bytes = settings.AILB_MAX_DOCUMENT_BYTES
+    try:
+        return await read_body(receive, limit_bytes + FORM_BYTES)
+    except BodyTooLarge as error:
+        raise FileTooLarge(
+            f"The file is larger than the {limit_bytes // MEBIBYTE} MiB allowed: split it."
+        ) from error
+
+
 async def read_body(receive: Receive, limit_bytes: int) -> bytes:
     """Read a request's body.
 
@@ -135,7 +163,7 @@ async def read_body(receive: Receive, limit_bytes: int) -> bytes:
         size += len(part)
         if size > limit_bytes:
             raise BodyTooLarge(
-                f"The body is larger than {limit_bytes // (1024 * 1024)} MiB."
+                f"The body is larger than {limit_bytes // MEBIBYTE} MiB."
             )
         parts.append(part)
         if not message.get("more_body", False):
@@ -178,8 +206,14 @@ async def send_response(response: HttpResponseBase, send: Send) -> None:
         await send(start)
         await send_events(response, send)
         return
+    if isinstance(response, FileStream):
+        headers.append((b"content-length", str(response.size).encode("ascii")))
+        await send(start)
+        await send_file(response, send)
+        return
     body = response.content  # type: ignore[attr-defined]  # views give nothing else
-    headers.append((b"content-length", str(len(body)).encode("ascii")))
+    if response.status_code != HTTPStatus.NO_CONTENT:  # RFC 9110, 8.6
+        headers.append((b"content-length", str(len(body)).encode("ascii")))
     await send(start)
     await send({"type": "http.response.body", "body": body})
 
@@ -199,6 +233,13 @@ async def send_events(response: EventStream, send: Send) -> None:
                 await pacer.send(chunk)
     finally:
         await pacer.stop()
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def send_file(response: FileStream, send: Send) -> None:
+    """Send a file's content, no faster than the client takes it."""
+    async for block in response.blocks():
+        await send({"type": "http.response.body", "body": block, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from gateway.views import inference, operations
+from gateway.views.documents import collections, documents
 from gateway.views.management import resources
 from gateway.views.management.usage import UsageRecordsView, UsageView
 from gateway.views.management.views import RotationView, RowsView, RowView
 from gateway.views.memory.sessions import SessionsView, SessionView
 from gateway.views.memory.turns import ExportView, ImportView, SearchView
+from gateway.views.vector_stores import urls as vector_stores
 
 NAMED = (
     resources.TENANTS,
@@ -24,6 +26,7 @@ urlpatterns = [
     path("v1/embeddings", inference.EmbeddingsView.as_view()),
     path("v1/models", inference.ModelsView.as_view()),
     path("v1/models/<path:model_id>", inference.ModelView.as_view()),
+    *vector_stores.urlpatterns,
     re_path(r"^v1(/[\s\S]*)?$", inference.UnknownView.as_view()),
     path("api/routing/stats", operations.RoutingStatsView.as_view()),
     *(
@@ -47,6 +50,23 @@ urlpatterns = [
     path("api/memory/sessions/<path:session_id>/search", SearchView.as_view()),
     path("api/memory/sessions/<path:session_id>/export", ExportView.as_view()),
     path("api/memory/sessions/<path:session_id>", SessionView.as_view()),
+    path("api/collections", collections.CollectionsView.as_view()),
+    path("api/collections/<str:name>", collections.CollectionView.as_view()),
+    path("api/collections/<str:name>/search", collections.SearchView.as_view()),
+    path("api/collections/<str:name>/reindex", collections.ReindexView.as_view()),
+    path("api/collections/<str:name>/rollback", collections.RollbackView.as_view()),
+    path(
+        "api/collections/<str:name>/documents",
+        documents.DocumentsOfCollectionView.as_view(),
+    ),
+    *(
+        path(f"api/collections/<str:name>/documents/<str:document_id>{rest}", view)
+        for rest, view in (
+            ("", documents.DocumentView.as_view()),
+            ("/file", documents.DocumentFileView.as_view()),
+            ("/text", documents.DocumentTextView.as_view()),
+        )
+    ),
     re_path(r"^api(/[\s\S]*)?$", inference.UnknownView.as_view()),
     path("livez", operations.LiveView.as_view()),
     path("readyz", operations.ReadyView.as_view()),

@@ -177,6 +177,7 @@ async def websocket(_scope: Message, receive: Receive, send: Send) -> None:
 
 ROUTES = {
     "/echo": echo,
+    "/api/collections/a b/documents": echo,
     "/slow": slow,
     "/stream": stream,
     "/stuck": stuck,

@@ -18,10 +18,12 @@ from tests.ailb_project.server_process import (
 )
 
 MAX_BODY = 1_000_000
+MAX_UPLOAD = 2_000_000
 MEBIBYTE = 1024 * 1024
 LIMITED = replace(
     SETTINGS,
     max_body_bytes=MAX_BODY,
+    max_upload_bytes=MAX_UPLOAD,
     header_timeout_s=1,
     body_timeout_s=1,
     keep_alive_s=1,
@@ -157,6 +159,67 @@ def test_a_chunked_body_over_the_limit_in_one_write_never_reaches_the_applicatio
         client.send(chunk(b"x" * (MAX_BODY + 1)) + b"0\r\n\r\n")
         assert client.answer().status == 413
         assert client.is_closed()
+
+
+UPLOAD = b"/api/collections/a%20b/documents?x=/y"
+NEIGHBOURS = (
+    (b"PUT", UPLOAD),
+    (b"POST", UPLOAD.replace(b"documents", b"search")),
+    (b"POST", UPLOAD.replace(b"a%20b", b"a/b")),
+    (b"POST", b"/api/collections/documents"),
+    (b"POST", b"/v1/files/x"),
+    (b"POST", b"/admin/rag/collection/12/change/"),
+    (b"POST", b"//v1/files"),
+)
+
+
+def test_a_request_that_brings_a_file_may_be_larger(server: ServerProcess) -> None:
+    with server.connect() as client:
+        for length in (MAX_BODY + 1, MAX_UPLOAD):
+            request = post(f"Content-Length: {length}").replace(b"/echo", UPLOAD)
+            client.send(request + b"x" * length)
+            assert client.answer().json["size"] == length
+        client.send(post("Transfer-Encoding: chunked").replace(b"/echo", UPLOAD))
+        client.send(chunk(b"x" * MAX_UPLOAD) + b"0\r\n\r\n")
+        assert client.answer().json["size"] == MAX_UPLOAD
+        # On the same connection, the next request has its own limit.
+        client.send(post(f"Content-Length: {MAX_BODY + 1}"))
+        assert client.answer().error["code"] == "request_too_large"
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+@pytest.mark.parametrize(
+    "route",
+    [
+        (b"POST", UPLOAD),
+        (b"POST", b"/v1/files"),
+        (b"POST", b"/admin/rag/collection/12/upload/"),
+        (b"POST", b"/admin/rag/document/12/replace/"),
+        (b"PUT", b"/api/collections/a%20b/documents/0f.x"),
+    ],
+)
+def test_a_file_over_its_limit_is_refused_before_it_is_whole(
+    server: ServerProcess, route: tuple[bytes, bytes], is_chunked: bool
+) -> None:
+    length = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {9**9}"
+    with server.connect() as client:
+        client.send(post(length).replace(b"POST /echo", b" ".join(route)))
+        if is_chunked:
+            client.send(chunk(b"x" * (MAX_UPLOAD + 1)))
+        answer = client.answer()
+    assert (answer.status, answer.error["code"]) == (413, "too_large")
+    assert str(MAX_UPLOAD) in answer.error["message"]
+
+
+@pytest.mark.parametrize("route", NEIGHBOURS)
+def test_no_other_request_may_be_larger(
+    server: ServerProcess, route: tuple[bytes, bytes]
+) -> None:
+    request = post(f"Content-Length: {MAX_BODY + 1}")
+    with server.connect() as client:
+        client.send(request.replace(b"POST /echo", b" ".join(route)))
+        answer = client.answer()
+    assert (answer.status, answer.error["code"]) == (413, "request_too_large")
 
 
 def open_files(server: ServerProcess) -> set[str]:

@@ -59,6 +59,35 @@ MEMORY_ROUTES = {
     ("post", f"{SESSION}/search"),
     ("get", f"{SESSION}/export"),
 }
+COLLECTION = "/api/collections/{name}"
+DOCUMENT = f"{COLLECTION}/documents/{{document_id}}"
+DOCUMENT_ROUTES = {
+    ("get", "/api/collections"),
+    ("post", "/api/collections"),
+    *((method, COLLECTION) for method in ("get", "patch", "delete")),
+    ("post", f"{COLLECTION}/search"),
+    ("post", f"{COLLECTION}/reindex"),
+    ("delete", f"{COLLECTION}/reindex"),
+    ("post", f"{COLLECTION}/rollback"),
+    ("get", f"{COLLECTION}/documents"),
+    ("post", f"{COLLECTION}/documents"),
+    *((method, DOCUMENT) for method in ("get", "put", "patch", "delete")),
+    ("get", f"{DOCUMENT}/file"),
+    ("get", f"{DOCUMENT}/text"),
+}
+STORE = "/v1/vector_stores/{vector_store_id}"
+STORE_FILE = f"{STORE}/files/{{file_id}}"
+VECTOR_STORE_ROUTES = {
+    *((method, "/v1/files") for method in ("get", "post")),
+    *((method, "/v1/files/{file_id}") for method in ("get", "delete")),
+    ("get", "/v1/files/{file_id}/content"),
+    *((method, "/v1/vector_stores") for method in ("get", "post")),
+    *((method, STORE) for method in ("get", "post", "delete")),
+    *((method, f"{STORE}/files") for method in ("get", "post")),
+    *((method, STORE_FILE) for method in ("get", "post", "delete")),
+    ("get", f"{STORE_FILE}/content"),
+    ("post", f"{STORE}/search"),
+}
 POSTS = ("/v1/chat/completions", "/v1/embeddings")
 KNOWN_MODEL = "m"
 CHECKS = [
@@ -73,7 +102,7 @@ CHECKS = [
 ]
 PLAIN = (
     "messages", "stream", "temperature", "top_p", "frequency_penalty", "presence_penalty",
-    "n", "seed", "user", "session_id", "rag_collection", "rag_top_k",
+    "n", "seed", "user", "session_id",
     "input", "dimensions", "encoding_format",
 )  # fmt: skip
 TIMEOUT_S = 20
@@ -120,6 +149,14 @@ def managed(start_gateway: Callable[..., Gateway]) -> Iterator[Described]:
 def remembering(start_gateway: Callable[..., Gateway]) -> Iterator[Described]:
     """Start a gateway that remembers, by keywords alone: no model has to be loaded."""
     gateway = start_gateway(ENABLE_MEMORY="true", EMBEDDING_MODEL="/nonexistent")
+    yield Described(gateway, gateway.client.get("/docs/openapi.json").json)
+    assert not [line for line in gateway.log() if line["level"] == "error"]
+
+
+@pytest.fixture(scope="module")
+def shelving(start_gateway: Callable[..., Gateway]) -> Iterator[Described]:
+    """Start a gateway that keeps documents, and searches them by keywords alone."""
+    gateway = start_gateway(ENABLE_RAG="true", EMBEDDING_MODEL="/nonexistent")
     yield Described(gateway, gateway.client.get("/docs/openapi.json").json)
     assert not [line for line in gateway.log() if line["level"] == "error"]
 
@@ -213,6 +250,74 @@ def test_sessions_are_made_and_shown_as_the_document_describes_them(
         assert response.status_code == 200
 
 
+@pytest.mark.parametrize(("method", "path"), sorted(DOCUMENT_ROUTES))
+def test_documents_answer_what_the_document_allows_as_it_says(
+    shelving: Described, api: BaseSchema, method: str, path: str
+) -> None:
+    assert fuzz(api[path][method].as_strategy(), shelving) - {401, 403, 405, 503}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("post", "/api/collections"),
+        ("patch", COLLECTION),
+        ("post", f"{COLLECTION}/search"),
+        ("post", f"{COLLECTION}/documents"),
+        ("patch", DOCUMENT),
+    ],
+)
+def test_documents_refuse_what_the_document_forbids(
+    shelving: Described, api: BaseSchema, method: str, path: str
+) -> None:
+    negative = GenerationMode.NEGATIVE
+    cases = api[path][method].as_strategy(generation_mode=negative)
+    assert fuzz(cases, shelving) & {400, 404, 415}
+
+
+def test_documents_are_brought_and_shown_as_the_document_describes_them(
+    shelving: Described, api: BaseSchema
+) -> None:
+    names = {"name": "Handbook (2026)"}
+
+    def ask(method: str, path: str, status: int, **case: Any) -> Any:
+        given = {name: value for name, value in names.items() if f"{{{name}}}" in path}
+        response = (
+            api[path][method]
+            .Case(path_parameters=given, **case)
+            .call_and_validate(
+                base_url=shelving.gateway.url, checks=CHECKS, timeout=TIMEOUT_S
+            )
+        )
+        assert response.status_code == status, (method, path)
+        return response
+
+    def send(method: str, path: str, status: int, body: Any) -> Any:
+        return ask(method, path, status, body=body, media_type="application/json")
+
+    def bring(method: str, path: str, status: int) -> Any:
+        body = {"file": b"%PDF-1.7 " + method.encode(), "attributes": '{"a": 1}'}
+        return ask(method, path, status, body=body, media_type="multipart/form-data")
+
+    send("post", "/api/collections", 201, dict(names))
+    send("patch", COLLECTION, 200, {"is_strict": True, "per_document": None})
+    taken = bring("post", f"{COLLECTION}/documents", 202)
+    bring("post", f"{COLLECTION}/documents", 200)
+    names["document_id"] = taken.json()["id"]
+    bring("put", DOCUMENT, 202)
+    send("patch", DOCUMENT, 200, {"attributes": {"b": "c"}})
+    for path in ("/api/collections", COLLECTION, f"{COLLECTION}/documents", DOCUMENT):
+        ask("get", path, 200)
+    ask("get", f"{DOCUMENT}/file", 200)
+    ask("get", f"{DOCUMENT}/text", 409)
+    send("post", f"{COLLECTION}/search", 200, {"query": "hello"})
+    send("post", f"{COLLECTION}/reindex", 202, {"chunk_tokens": 90})
+    ask("delete", f"{COLLECTION}/reindex", 204)
+    ask("post", f"{COLLECTION}/rollback", 400)
+    ask("delete", DOCUMENT, 204)
+    ask("delete", COLLECTION, 204)
+
+
 @pytest.mark.parametrize("path", POSTS)
 def test_what_the_document_forbids_is_refused_as_it_says(
     described: Described, api: BaseSchema, path: str
@@ -270,7 +375,13 @@ def test_the_document_is_valid_and_lists_the_apis_alone(
         for path, operations in described.document["paths"].items()
         for method in operations
     }
-    assert listed == ROUTES | MANAGEMENT_ROUTES | MEMORY_ROUTES
+    assert listed == set().union(
+        ROUTES,
+        MANAGEMENT_ROUTES,
+        MEMORY_ROUTES,
+        DOCUMENT_ROUTES,
+        VECTOR_STORE_ROUTES,
+    )
 
 
 def test_the_chat_request_documents_what_the_gateway_checks(
@@ -279,7 +390,7 @@ def test_the_chat_request_documents_what_the_gateway_checks(
     operation = described.document["paths"]["/v1/chat/completions"]["post"]
     body = operation["requestBody"]["content"]["application/json"]["schema"]
     assert body["required"] == ["model", "messages"]
-    assert {"session_id", "rag_collection", "rag_top_k", "stream"} <= set(body["properties"])  # fmt: skip
+    assert {"session_id", "rag_collection", "rag_top_k", "rag_filters", "stream"} <= set(body["properties"])  # fmt: skip
     ok = operation["responses"]["200"]["content"]
     assert set(ok) == {"application/json", "text/event-stream"}
 

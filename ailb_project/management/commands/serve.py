@@ -31,6 +31,7 @@ from gateway.environment import SIMULATED
 from gateway.errors import ConfigurationError, NotReady
 from gateway.snapshot import Snapshot
 from gateway.snapshot_store import DATABASE_AWAY, SnapshotStore
+from gateway.upload_routes import FORM_BYTES
 from rag.address import without_password
 
 logger = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ def worker_specs() -> list[ChildSpec]:
     """Describe the HTTP workers, which share one socket and one set of metrics."""
     server = ServerSettings(
         max_body_bytes=settings.AILB_MAX_BODY_BYTES,
+        max_upload_bytes=settings.AILB_MAX_DOCUMENT_BYTES + FORM_BYTES,
         grace_s=settings.AILB_GRACE_S,
         drain_timeout_s=settings.AILB_DRAIN_TIMEOUT_S,
     )

@@ -1,0 +1,3 @@
+"""`/api/collections`: documents for chats to answer from, for the application they serve."""
+
+from __future__ import annotations
