@@ -1,0 +1,1 @@
+"""The gRPC side: the network load balancer's ModuleService, on the same rows."""
