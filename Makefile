@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install install-dev serve test check format bench bench-usage bench-memory image-check constraints clean
+.PHONY: help install install-dev serve test check format bench bench-usage bench-memory bench-rag image-check constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,9 @@ bench-usage: install-dev ## how long the admin's pages take over a million usage
 
 bench-memory: install-dev ## whether memory finds the right turns, and how long it takes
 	$(BIN)/python -m benchmarks.memory
+
+bench-rag: install-dev ## whether documents answer, and how fast: DATA=folder in BEIR's form
+	$(BIN)/python -m benchmarks.rag "$(DATA)"
 
 image-check: ## run the Dockerfile's steps without a container engine
 	deploy/check_image_steps.sh
