@@ -23,9 +23,9 @@ from rag.models import (
     IndexState,
     VectorState,
     Version,
-    new_uid,
 )
 from rag.packed_vectors import pack, unpack
+from rag.validators import new_uid
 
 CHUNKS_OF_A_DOCUMENT = 100
 SENTENCES = 7

@@ -14,8 +14,9 @@ from django.db.models import Field, PositiveSmallIntegerField
 from rag.chunking import ChunkSize
 from rag.errors import InvalidField
 from rag.fencing import sanitise
-from rag.models import MAX_NAME, Collection, Index, validate_name
+from rag.models import MAX_NAME, Collection, Index
 from rag.packaged_model import MAX_TOKENS, NAMES
+from rag.validators import validate_name
 
 MAX_DESCRIPTION = 4_000
 MAX_SMALL = 32_767  # what PostgreSQL's smallest column holds

@@ -20,10 +20,11 @@ from rag.document_rows import (
 from rag.erasure import erase_documents
 from rag.errors import DocumentNotFound, DocumentNotReady, InvalidField
 from rag.files import ORIGINAL, TEXT, DocumentFiles, version_folder
-from rag.models import Document, new_uid
+from rag.models import Document
 from rag.records import Added, DocumentPage, DocumentRecord, Upload
 from rag.scope import Scope
 from rag.uploads import Target, Uploads, check_upload
+from rag.validators import new_uid
 
 _DOCUMENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 

@@ -23,6 +23,7 @@ from gateway.models import (
     UsageRecord,
 )
 from memory.models import MemoryPolicy, Session
+from rag.models import Collection, Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,10 @@ GROUPS = {
     "Memory": (
         Entry("Sessions", Session, "forum"),
         Entry("Memory policies", MemoryPolicy, "tune"),
+    ),
+    "Documents": (
+        Entry("Collections", Collection, "library_books"),
+        Entry("Documents", Document, "description"),
     ),
     "Usage": (SUMMARY, Entry("Requests", UsageRecord, "receipt_long")),
     "System": (

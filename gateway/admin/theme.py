@@ -1,19 +1,17 @@
-"""The admin's theme, chosen in one place; no other module imports it."""
+"""The admin's theme for these pages: that of all pages, and what only these need."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import models
+from rag.admin.theme import ChangeList, ModelAdmin, Select, TextInput
 
-BANNERS = "gateway/banners.html"
 View = TypeVar("View", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
     # Plain Django's classes have the types; importing them at run time is the fallback.
-    from django.contrib.admin import ModelAdmin, TabularInline
-    from django.contrib.admin.views.main import ChangeList
+    from django.contrib.admin import TabularInline
     from django.contrib.auth.forms import (
         AdminPasswordChangeForm,
         AdminUserCreationForm as UserCreationForm,
@@ -25,49 +23,22 @@ if TYPE_CHECKING:
         NumberInput,
         PasswordInput,
         RadioSelect,
-        Select,
-        TextInput,
     )
 
     def action(view: View, **_: Any) -> View:
         """Stand for the theme's own."""
         return view
 else:
-    from unfold.admin import ModelAdmin as Page, TabularInline as Table
+    from unfold.admin import TabularInline as Table
     from unfold.decorators import action
     from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
-    from unfold.views import ChangeList
     from unfold.widgets import (
         UnfoldAdminCheckboxSelectMultipleWidget as Checkboxes,
         UnfoldAdminDecimalFieldWidget as NumberInput,
         UnfoldAdminPasswordWidget as PasswordInput,
         UnfoldAdminRadioSelectWidget as RadioSelect,
-        UnfoldAdminSelectWidget as Select,
-        UnfoldAdminTextareaWidget as TextArea,
-        UnfoldAdminTextInputWidget as TextInput,
         UnfoldBooleanSwitchWidget as Switch,
     )
-
-    class ModelAdmin(Page):
-        """Takes the parameter that the type checker wants; JSON in small inputs.
-
-        Banners stand above all its pages.
-        """
-
-        formfield_overrides = {
-            models.JSONField: {"widget": TextArea(attrs={"rows": 3})},
-        }
-        list_before_template = BANNERS
-        change_form_outer_before_template = BANNERS
-        delete_confirmation_template = "gateway/delete_confirmation.html"
-        delete_selected_confirmation_template = (
-            "gateway/delete_selected_confirmation.html"
-        )
-        object_history_template = "gateway/object_history.html"
-
-        def __class_getitem__(cls, _: Any) -> type:
-            """Ignore the parameter."""
-            return cls
 
     class TabularInline(Table):
         """Takes the parameters that the type checker wants."""
@@ -78,7 +49,6 @@ else:
 
 
 __all__ = [
-    "BANNERS",
     "AdminPasswordChangeForm",
     "ChangeList",
     "Checkboxes",

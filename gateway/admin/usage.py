@@ -91,7 +91,6 @@ class UsagePages(UsageExports, ModelAdmin[UsageRecord]):
     sortable_by = ()  # no index would help
     paginator = BoundedPaginator
     show_full_result_count = False
-    list_per_page = 50
     list_fullwidth = True
     fieldsets = (
         (

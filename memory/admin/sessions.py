@@ -70,7 +70,6 @@ class SessionPages(ModelAdmin[Session]):
     search_fields = ("session_id",)  # what `search` looks at
     ordering = ("-last_used_at", "-id")
     show_full_result_count = False
-    list_per_page = 50
     actions = ("erase",)
     actions_detail = ("erase_owner",)
     delete_confirmation_template = erasing.TEMPLATE

@@ -1,64 +1,7 @@
-"""The admin's theme for memory's pages; no other module here imports it."""
+"""The admin's theme for memory's pages, which is that of all pages."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from django.db import models
-
-# A template of the app above, by name like its rows: banners stand on every page.
-BANNERS = "gateway/banners.html"
-
-if TYPE_CHECKING:
-    # Plain Django's classes have the types; importing them at run time is the fallback.
-    from collections.abc import Callable
-    from typing import TypeVar
-
-    from django.contrib.admin import ModelAdmin
-    from django.contrib.admin.views.main import ChangeList
-    from django.forms import ModelForm as RowForm, Select
-
-    View = TypeVar("View", bound=Callable[..., Any])
-
-    def action(**_: Any) -> Callable[[View], View]:
-        """Stand for the theme's own, whose type is unknown."""
-
-    def display(**_: Any) -> Callable[[View], View]:
-        """Stand for the theme's own, whose type is unknown."""
-else:
-    from django.forms import ModelForm
-    from unfold.admin import ModelAdmin as Page
-    from unfold.decorators import action, display
-    from unfold.views import ChangeList
-    from unfold.widgets import (
-        UnfoldAdminSelectWidget as Select,
-        UnfoldAdminTextareaWidget as TextArea,
-    )
-
-    class ModelAdmin(Page):
-        """Takes the parameter that the type checker wants; banners above all pages."""
-
-        formfield_overrides = {
-            models.JSONField: {"widget": TextArea(attrs={"rows": 3})},
-        }
-        list_before_template = BANNERS
-        change_form_outer_before_template = BANNERS
-        delete_confirmation_template = "gateway/delete_confirmation.html"
-        delete_selected_confirmation_template = (
-            "gateway/delete_selected_confirmation.html"
-        )
-        object_history_template = "gateway/object_history.html"
-
-        def __class_getitem__(cls, _: Any) -> type:
-            """Ignore the parameter."""
-            return cls
-
-    class RowForm(ModelForm):
-        """Takes the parameter that the type checker wants."""
-
-        def __class_getitem__(cls, _: Any) -> type:
-            """Ignore the parameter."""
-            return cls
-
+from rag.admin.theme import ChangeList, ModelAdmin, RowForm, Select, action, display
 
 __all__ = ["ChangeList", "ModelAdmin", "RowForm", "Select", "action", "display"]

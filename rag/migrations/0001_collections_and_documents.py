@@ -8,7 +8,7 @@ import django.utils.timezone
 from django.db import migrations, models
 
 import rag.deletion
-import rag.models
+import rag.validators
 
 
 class Migration(migrations.Migration):
@@ -128,7 +128,7 @@ class Migration(migrations.Migration):
                 (
                     "uid",
                     models.CharField(
-                        default=rag.models.new_uid,
+                        default=rag.validators.new_uid,
                         editable=False,
                         max_length=32,
                         unique=True,
@@ -139,7 +139,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         help_text="What clients call it, within the tenant.",
                         max_length=100,
-                        validators=[rag.models.validate_name],
+                        validators=[rag.validators.validate_name],
                     ),
                 ),
                 ("description", models.TextField(blank=True, default="")),
@@ -319,7 +319,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         default=dict,
                         help_text="What requests may filter by: a JSON object of at most 16 texts, numbers and truth values.",
-                        validators=[rag.models.validate_attributes],
+                        validators=[rag.validators.validate_attributes],
                     ),
                 ),
                 (
@@ -362,7 +362,7 @@ class Migration(migrations.Migration):
                 (
                     "uid",
                     models.CharField(
-                        default=rag.models.new_uid,
+                        default=rag.validators.new_uid,
                         editable=False,
                         max_length=32,
                         unique=True,
@@ -468,7 +468,7 @@ class Migration(migrations.Migration):
                 (
                     "uid",
                     models.CharField(
-                        default=rag.models.new_uid,
+                        default=rag.validators.new_uid,
                         editable=False,
                         max_length=32,
                         unique=True,
@@ -513,7 +513,7 @@ class Migration(migrations.Migration):
                 (
                     "uid",
                     models.CharField(
-                        default=rag.models.new_uid,
+                        default=rag.validators.new_uid,
                         editable=False,
                         max_length=32,
                         unique=True,

@@ -22,12 +22,12 @@ from rag.models import (
     IndexState,
     VectorState,
     Version,
-    new_uid,
 )
 from rag.packed_vectors import pack, unpack
 from rag.questions import Candidates, RetrievalRequest, Retrieved
 from rag.retrieval import Retriever, choose
 from rag.scope import Scope
+from rag.validators import new_uid
 from rag.vectorstore import VectorStore
 from tests.memory.scenes import HashedWords, no_embedder
 

@@ -95,6 +95,8 @@ def everything_stored() -> str:
     assert dump, "nobody is logged in"
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
+            if table == "rag_keyword":
+                continue  # terms without their texts: it cannot be read
             cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608 - our own tables
             dump.append(repr(cursor.fetchall()))
     return "\n".join(dump)
