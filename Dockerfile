@@ -24,6 +24,7 @@ COPY manage.py LICENSE CHANGELOG.md ./
 COPY ailb_project ailb_project
 COPY gateway gateway
 COPY memory memory
+COPY moduleservice moduleservice
 COPY rag rag
 # The code belongs to root and is compiled now: the server's user cannot write it.
 RUN /opt/venv/bin/python -m compileall -q manage.py ailb_project gateway memory rag
