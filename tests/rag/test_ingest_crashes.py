@@ -92,6 +92,7 @@ def test_killed_anywhere_it_goes_on_where_it_was(folder: Path) -> None:
     check(found)
 
 
+@pytest.mark.soak
 def test_on_postgresql_it_goes_on_where_it_was(tmp_path: Path) -> None:
     with empty_database() as url:
         subprocess.run(
