@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install install-dev serve test check format bench bench-usage bench-memory bench-rag image-check constraints clean
+.PHONY: help install install-dev serve test soak check format bench bench-usage bench-memory bench-rag image-check constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ WITH_EMPTY_DATA := data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && export A
 test: install-dev ## all tests but the soak tests
 	@deploy/debian_packages.sh chromium || echo "Tests that need these packages are skipped." >&2
 	@$(WITH_EMPTY_DATA) $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+
+soak: install-dev ## the tests that run for minutes
+	@$(WITH_EMPTY_DATA) $(BIN)/python -m pytest -m soak
 
 check: install-dev ## lint, format, types, import contracts, migrations, Django's checks
 	$(BIN)/ruff check .

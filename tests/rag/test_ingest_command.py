@@ -234,6 +234,22 @@ def test_what_cannot_be_done_is_refused_before_anything_is(
     assert not Document.objects.exists()
 
 
+def test_without_a_tenant_the_only_collection_of_the_name_is_meant(
+    ingest: Ingest, folder: Path
+) -> None:
+    said, _ = ingest(folder, tenant=make_tenant("sales"), wait=False)
+    said, _ = ingest(folder, create=False, wait=False)
+    assert said == "handbook: 2 unchanged.\n"
+    said, _ = ingest(folder, tenant=make_tenant("legal"), wait=False)
+    said, _ = ingest(folder, wait=False)
+    assert "Several tenants have a collection 'handbook' (legal, sales)" in said
+
+
+def make_tenant(name: str) -> str:
+    make_scope(name)
+    return name
+
+
 def test_paths_that_lead_to_nothing_are_refused(ingest: Ingest, tmp_path: Path) -> None:
     said, _ = ingest(tmp_path / "none")
     assert said == f"There is no file or folder {tmp_path / 'none'}."

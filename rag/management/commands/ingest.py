@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from rag.attributes import Value, check_attributes
 from rag.catalogue import OperatorScope, find_writable
+from rag.collection_fields import normalised
 from rag.configured import make_embedders, make_store
 from rag.errors import CollectionNotFound, InvalidField
 from rag.files import DocumentFiles
@@ -25,6 +26,9 @@ from rag.management.ingest_run import IngestRun, Stopped
 from rag.management.progress import Progress
 from rag.models import Collection
 from rag.scope import Scope
+
+DEFAULT_TENANT = "default"
+MOST_NAMED = 5
 
 
 class Command(BaseCommand):
@@ -42,7 +46,11 @@ class Command(BaseCommand):
         yes_or_no = argparse.BooleanOptionalAction
         parser.add_argument("collection", metavar="COLLECTION")
         parser.add_argument("paths", metavar="PATH", nargs="+", type=Path)
-        parser.add_argument("--tenant", default="default", help="Whose it is.")
+        parser.add_argument(
+            "--tenant",
+            help="Whose it is. Default: whoever has the only one of this name, else "
+            f"'{DEFAULT_TENANT}'.",
+        )
         parser.add_argument(
             "--create",
             action="store_true",
@@ -91,7 +99,7 @@ class Command(BaseCommand):
         try:
             scope, collection = choose(
                 library,
-                options["tenant"],
+                options["tenant"] or owner_of(options["collection"]),
                 options["collection"],
                 may_create=options["create"],
             )
@@ -123,6 +131,23 @@ def read_attributes(text: str) -> dict[str, Value]:
         raise CommandError(f"--attributes is no JSON: {error}.") from error
     except ValueError as error:
         raise CommandError(f"--attributes cannot be taken: {error}") from error
+
+
+def owner_of(name: str) -> str:
+    """Name the tenant that has the only collection of a name, the default one if none has.
+
+    Raises:
+        CommandError: Several tenants have one.
+
+    """
+    named = Collection.objects.filter(name=normalised(name)).order_by("tenant__name")
+    tenants = list(named.values_list("tenant__name", flat=True)[:MOST_NAMED])
+    if len(tenants) > 1:
+        raise CommandError(
+            f"Several tenants have a collection '{name}' ({', '.join(tenants)}): name "
+            "one of them with --tenant."
+        )
+    return tenants[0] if tenants else DEFAULT_TENANT
 
 
 def choose(
