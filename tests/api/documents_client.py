@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
-from django.conf import settings
 
-from tests.api.gateway_process import LIMIT_S, ROOT, Gateway, fresh, wait_until
+from tests.api.gateway_process import Gateway, fresh, wait_until
 from tests.client import Client, Reply, reply_of
 
 TEXT = b"The parental leave is fourteen weeks long.\n"
@@ -149,33 +144,3 @@ def no_failures(gateway: Gateway) -> Iterator[None]:
     """See to it that the gateway logs no failure of its own until the block ends."""
     yield
     assert not [line for line in gateway.log() if line["level"] == "error"]
-
-
-@contextmanager
-def running_jobs(gateway: Gateway) -> Iterator[None]:
-    """Run a jobs process beside a gateway, which indexes what is brought."""
-    with (gateway.data_dir / "jobs.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "runjobs"],
-            cwd=ROOT,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(gateway.data_dir),
-                "AILB_DATA_DIR": str(gateway.data_dir),
-                "AILB_ENCRYPTION_KEYS": ",".join(settings.AILB_ENCRYPTION_KEYS),
-                "ENABLE_MEMORY": "false",
-                **gateway.environment,
-            },
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise

@@ -19,9 +19,9 @@ from tests.api.documents_client import (
     form_of,
     librarian,
     no_failures,
-    running_jobs,
 )
 from tests.api.gateway_process import Gateway, wait_until
+from tests.api.rag_scenes import running_jobs
 
 SHOWN = {
     "id", "collection", "filename", "attributes", "owner", "state", "code", "reason",
