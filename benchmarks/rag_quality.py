@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePath
 
-from rag.questions import Candidates, RetrievalRequest
 from typing_extensions import override
 
 from benchmarks.beir import DocumentSet
 from rag.fusion import Fused
 from rag.library import Library
+from rag.questions import Candidates, RetrievalRequest
 from rag.scope import Scope
 
 DEPTH = 10

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rag.questions import RetrievalRequest
-from rag.retrieval import choose
 from typing_extensions import override
 
 from benchmarks.processes import BenchmarkFailed
 from rag.library import Library
 from rag.parsing import parse_document
+from rag.questions import RetrievalRequest
+from rag.retrieval import choose
 from rag.scope import Scope
 
 PAGES, PAGES_S = 117, 1.0

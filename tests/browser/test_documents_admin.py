@@ -16,10 +16,9 @@ from playwright.sync_api import Browser, Locator, Page, Response, expect
 
 from gateway.models import ApiKey
 from rag.models import Collection, Document, Index, IndexState, Version
-from tests.api.documents_client import (Librarian, librarian, no_failures)
-from tests.api.rag_scenes import running_jobs
+from tests.api.documents_client import Librarian, librarian, no_failures
 from tests.api.gateway_process import Gateway, fresh, wait_until
-from tests.api.rag_scenes import RAG
+from tests.api.rag_scenes import RAG, running_jobs
 from tests.browser.steps import PASSWORD, Shoot, log_in, save
 from tests.rag.documents import pdf
 
