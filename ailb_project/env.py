@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
@@ -101,6 +104,30 @@ def env_list(name: str, default: Iterable[str] = ()) -> list[str]:
     if not value:
         return list(default)
     return [item.strip() for item in value.split(",") if item.strip()]
+
+
+def env_file(name: str) -> Path | None:
+    """Read the path of a file that can be read; None if unset."""
+    value = env_str(name)
+    if not value:
+        return None
+    path = Path(value).resolve()
+    if not (path.is_file() and os.access(path, os.R_OK)):
+        raise bad_value(name, value, "a readable file")
+    return path
+
+
+def env_networks(name: str) -> tuple[Network, ...]:
+    """Read a list of IP addresses and networks (10.0.0.0/8) separated by commas."""
+    networks: list[Network] = []
+    for item in env_list(name):
+        try:
+            networks.append(ipaddress.ip_network(item))
+        except ValueError as error:
+            raise bad_value(
+                name, item, "addresses and networks such as 10.0.0.0/8"
+            ) from error
+    return tuple(networks)
 
 
 def kept_secret(path: Path, make: Callable[[], str]) -> str:

@@ -14,10 +14,12 @@ from ailb_project.env import (
     bad_value,
     env_bool,
     env_choice,
+    env_file,
     env_float,
     env_folder,
     env_int,
     env_list,
+    env_networks,
     env_secret,
     env_str,
     kept_secret,
@@ -52,7 +54,9 @@ HOST = env_str("HOST", "127.0.0.1")
 HTTP_PORT = env_int("HTTP_PORT", 8080, low=0, high=65535)
 AILB_WORKERS = env_int("AILB_WORKERS", 1, low=1, high=64)
 AILB_MAX_BODY_BYTES = env_int("AILB_MAX_BODY_MB", 20, low=1, high=1024) * 1024 * 1024
-AILB_GRACE_S = env_float("AILB_GRACE_S", 0, low=0, high=600)
+NLB_GRPC_ADDRESS = env_str("NLB_GRPC_ADDRESS")
+# The NLB looks every 10 s: it has seen twice that this instance is not ready.
+AILB_GRACE_S = env_float("AILB_GRACE_S", 25 if NLB_GRPC_ADDRESS else 0, low=0, high=600)
 AILB_DRAIN_TIMEOUT_S = env_float("AILB_DRAIN_TIMEOUT_S", 20, low=0, high=3600)
 AILB_PUBLIC_URL = env_str("AILB_PUBLIC_URL").rstrip("/")
 if AILB_PUBLIC_URL and urlsplit(AILB_PUBLIC_URL).scheme not in {"http", "https"}:
@@ -61,11 +65,41 @@ LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = env_list("AILB_ALLOWED_HOSTS", LOCAL_NAMES)
 if AILB_PUBLIC_URL and (public_host := urlsplit(AILB_PUBLIC_URL).hostname):
     ALLOWED_HOSTS = [*ALLOWED_HOSTS, public_host]
+# Whose X-Forwarded-For is believed: networks of proxies in front.
+AILB_TRUSTED_PROXIES = env_networks("AILB_TRUSTED_PROXIES")
 DATA_UPLOAD_MAX_MEMORY_SIZE = AILB_MAX_BODY_BYTES
 
 # Identity of this process, set by `serve` for the processes it starts
 AILB_MODULE_ID = env_str("MODULE_ID", "ailb-1")
 AILB_RUN = env_str("AILB_RUN") or secrets.token_hex(8)
+AILB_VERSION_LABEL = env_str("AILB_VERSION_LABEL", "v1")
+if len(AILB_VERSION_LABEL) > 64 or not AILB_VERSION_LABEL.isprintable():
+    raise bad_value(
+        "AILB_VERSION_LABEL", AILB_VERSION_LABEL, "at most 64 printable characters"
+    )
+
+# ModuleService: what a network load balancer manages this instance by
+GRPC_PORT = env_int("GRPC_PORT", 50051, low=0, high=65535)
+AILB_GRPC_TOKEN_PATH = SECRETS_DIR / "grpc_token"
+AILB_GRPC_TOKEN = env_secret("AILB_GRPC_TOKEN") or kept_secret(
+    AILB_GRPC_TOKEN_PATH, lambda: secrets.token_urlsafe(32)
+)
+AILB_GRPC_TLS_CERT = env_file("AILB_GRPC_TLS_CERT")
+AILB_GRPC_TLS_KEY = env_file("AILB_GRPC_TLS_KEY")
+AILB_GRPC_TLS_CLIENT_CA = env_file("AILB_GRPC_TLS_CLIENT_CA")
+if (AILB_GRPC_TLS_CERT is None) != (AILB_GRPC_TLS_KEY is None):
+    raise bad_value(
+        "AILB_GRPC_TLS_CERT", str(AILB_GRPC_TLS_CERT or ""), "set with its _KEY, or not"
+    )
+if AILB_GRPC_TLS_CLIENT_CA is not None and AILB_GRPC_TLS_CERT is None:
+    raise bad_value(
+        "AILB_GRPC_TLS_CLIENT_CA",
+        str(AILB_GRPC_TLS_CLIENT_CA),
+        "set with AILB_GRPC_TLS_CERT and _KEY",
+    )
+AILB_GRPC_INSECURE = env_bool("AILB_GRPC_INSECURE", default=False)
+AILB_GRPC_REFLECTION = env_bool("AILB_GRPC_REFLECTION", default=False)
+AILB_PROMOTION_STEP_S = env_float("AILB_PROMOTION_STEP_S", 60, low=1, high=86_400)
 
 # Access
 AILB_AUTH = env_choice("AILB_AUTH", "auto", ["auto", "required", "open"])
@@ -278,6 +312,6 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         name: {"level": logging.getLevelName(AILB_LOG_LEVEL.upper())}
-        for name in ("ailb_project", "gateway", "memory", "rag")
+        for name in ("ailb_project", "gateway", "memory", "moduleservice", "rag")
     },
 }

@@ -36,7 +36,10 @@ class ConfigRows:
     budgets: tuple[Row, ...]
     pepper: str  # ciphertext; empty while there was never a key
     installation: str
-    memory_policies: tuple[Row, ...] = ()  # a file of an older AILB has none
+    # A file of an older AILB has none of these.
+    memory_policies: tuple[Row, ...] = ()
+    version_weights: tuple[Row, ...] = ()
+    traffic_policy: tuple[Row, ...] = ()
 
 
 def read_rows() -> ConfigRows:
@@ -64,6 +67,8 @@ def read_rows() -> ConfigRows:
             pepper=only(rows.KeyPepper, "secret"),
             installation=only(rows.Installation, "uid"),
             memory_policies=values_of(MemoryPolicy),
+            version_weights=values_of(rows.VersionWeight),
+            traffic_policy=values_of(rows.TrafficPolicy),
         )
         if revision.current() == before:
             return found

@@ -92,6 +92,7 @@ class Scope(StrEnum):
     TENANT = "tenant"
     MODEL = "model"
     PROVIDER = "provider"
+    ADDRESS = "address"  # the caller's, as `AILB_TRUSTED_PROXIES` lets it be known
     EVERYBODY = "everybody"
 
 
@@ -135,3 +136,30 @@ class PriceOrigin(StrEnum):
     SHIPPED = "shipped"  # the table that comes with AILB
     SIMULATED = "simulated"  # a simulator's answer costs nothing
     UNKNOWN = "unknown"
+
+
+class TrafficAction(StrEnum):
+    """What was done to the split of traffic over versions."""
+
+    SET_WEIGHT = "set_weight"
+    PROMOTE = "promote"
+    PROMOTION_STEP = "promotion_step"
+    ROLLBACK = "rollback"
+    AUTOMATIC_ROLLBACK = "automatic_rollback"
+
+
+class PromotionState(StrEnum):
+    """How far a promotion in steps is; only RUNNING goes on."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"  # by another change of the weights
+    ROLLED_BACK = "rolled_back"
+
+
+class WorkerState(StrEnum):
+    """How a process that serves HTTP stands, by its own word."""
+
+    SERVING = "serving"
+    DRAINING = "draining"
+    ENDED = "ended"

@@ -16,6 +16,8 @@ from gateway.models import (
     Provider,
     RoutingStrategy,
     Tenant,
+    TrafficPolicy,
+    VersionWeight,
 )
 from memory.models import MemoryPolicy
 
@@ -31,6 +33,8 @@ CONFIGURATION: tuple[type[models.Model], ...] = (
     Limit,
     Budget,
     MemoryPolicy,
+    TrafficPolicy,
+    VersionWeight,
 )
 EVENTS = ("INSERT", "UPDATE", "DELETE")
 

@@ -131,8 +131,26 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """How requests are split over versions: the VersionWeight and TrafficPolicy rows.
+
+    `weights` are percent by version label; without any, the active version has all.
+    Instances of a version in `draining` say that they are not ready.
+    """
+
+    active_version: str = "v1"
+    weights: Mapping[str, int] = field(default_factory=dict)
+    draining: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
-    """What clients ask for: its deployments, strategy, fallbacks and defaults."""
+    """What clients ask for: its deployments, strategy, fallbacks and defaults.
+
+    `split` gives the versions among its deployments that share its requests, with their
+    weights in percent, when there are several; a deployment whose version has no share
+    is not among `deployments`.
+    """
 
     name: str
     strategy: Strategy
@@ -140,6 +158,7 @@ class Model:
     fallbacks: tuple[str, ...] = ()
     defaults: Mapping[str, object] = field(default_factory=dict, repr=False)
     created_s: int = 0  # unix seconds
+    split: tuple[tuple[str, int], ...] = ()
 
     def serves(self, operation: Operation) -> bool:
         """Say whether some deployment may serve the operation."""
@@ -166,6 +185,7 @@ class Snapshot:
     access: Access = field(default_factory=Access)
     installation: str = ""
     memory: Policies = field(default_factory=Policies)
+    traffic: Traffic = field(default_factory=Traffic)
     warnings: tuple[str, ...] = ()
 
     def model(self, name: str) -> Model | None:

@@ -18,7 +18,7 @@ FOREIGN = re.compile(
     r"/(?:w[o]rk|root|home/\w+|Users/\w+)/|\.\./sh[a]red|extra[-_.]index|find[-_]links"
 )
 ENVIRONMENT_READ = re.compile(
-    r"\benv_(?:str|int|float|bool|secret|list|choice|folder)\(\s*\"([A-Z][A-Z0-9_]*)\""
+    r"\benv_(?:str|int|float|bool|secret|list|choice|file|folder|networks)\(\s*\"([A-Z][A-Z0-9_]*)\""
 )
 OWN_VARIABLE = re.compile(r"\b(AILB_[A-Z0-9_]*[A-Z0-9])\b")
 METRIC_NAME = re.compile(r"\"((?:ailb|gen_ai)_[a-z0-9_]+)\"")

@@ -5,8 +5,20 @@ from __future__ import annotations
 from gateway.models.access import ApiKey, ApiKeyUse, KeyPepper, Tenant
 from gateway.models.configuration import Deployment, Model, Provider
 from gateway.models.quotas import Budget, BudgetNotice, BudgetSpend, Limit
-from gateway.models.state import ConfigRevision, Heartbeat, Installation, Lease
+from gateway.models.state import (
+    ConfigRevision,
+    Heartbeat,
+    Installation,
+    Lease,
+    StatisticsReset,
+)
 from gateway.models.strategy import RoutingStrategy
+from gateway.models.traffic import (
+    Promotion,
+    TrafficChange,
+    TrafficPolicy,
+    VersionWeight,
+)
 from gateway.models.usage import UsageRecord, UsageRollup
 
 __all__ = [
@@ -23,9 +35,14 @@ __all__ = [
     "Lease",
     "Limit",
     "Model",
+    "Promotion",
     "Provider",
     "RoutingStrategy",
+    "StatisticsReset",
     "Tenant",
+    "TrafficChange",
+    "TrafficPolicy",
     "UsageRecord",
     "UsageRollup",
+    "VersionWeight",
 ]

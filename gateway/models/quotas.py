@@ -52,6 +52,12 @@ class Limit(models.Model):
     provider = models.ForeignKey(
         Provider, null=True, blank=True, on_delete=models.CASCADE, related_name="limits"
     )
+    address = models.GenericIPAddressField(
+        null=True,
+        blank=True,
+        unpack_ipv4=True,
+        help_text="IP address of the caller; behind a proxy see AILB_TRUSTED_PROXIES.",
+    )
     measure = models.CharField(
         max_length=16,
         choices=[(item.value, item.value.replace("_", " ")) for item in Measure],
@@ -70,6 +76,22 @@ class Limit(models.Model):
         help_text="In any second, minute, hour or day. Concurrency has none.",
     )
     enabled = models.BooleanField(default=True, help_text="Whether it is enforced.")
+    rate_limit_id = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        db_index=True,
+        help_text="What a load balancer calls the rate limit that this is part of.",
+    )
+    rate_limit = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        editable=False,
+        help_text="That rate limit as it was given.",
+    )
     # `loaddata` saves rows as they stand: what it leaves out must come from the database.
     created_at = models.DateTimeField(auto_now_add=True, db_default=Now())
     updated_at = models.DateTimeField(auto_now=True, db_default=Now())
@@ -78,7 +100,9 @@ class Limit(models.Model):
         ordering = ["id"]
         constraints = [
             models.CheckConstraint(
-                condition=at_most_one("tenant", "api_key", "model", "provider"),
+                condition=at_most_one(
+                    "tenant", "api_key", "model", "provider", "address"
+                ),
                 name="limit_one_target",
             ),
             models.CheckConstraint(
@@ -111,22 +135,31 @@ class Limit(models.Model):
             return Scope.TENANT
         if self.model_id is not None:
             return Scope.MODEL
-        return Scope.EVERYBODY if self.provider_id is None else Scope.PROVIDER
+        if self.provider_id is not None:
+            return Scope.PROVIDER
+        return Scope.EVERYBODY if self.address is None else Scope.ADDRESS
 
     @property
     def target(self) -> str:
         """Name whom or what it limits, for people."""
-        row = self.api_key or self.tenant or self.model or self.provider
+        row = self.api_key or self.tenant or self.model or self.provider or self.address
         return "everybody" if row is None else f"{self.scope.value} {row}"
 
     @override
     def clean(self) -> None:
         """Name the fields where the constraints name only themselves."""
         super().clean()
-        targets = (self.tenant_id, self.api_key_id, self.model_id, self.provider_id)
+        targets = (
+            self.tenant_id,
+            self.api_key_id,
+            self.model_id,
+            self.provider_id,
+            self.address,
+        )
         if sum(target is not None for target in targets) > 1:
             raise ValidationError(
-                "Choose one of tenant, API key, model and provider; none for everybody."
+                "Choose one of tenant, API key, model, provider and address; none for "
+                "everybody."
             )
         if self.measure == Measure.CONCURRENCY:
             self.window = ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from typing_extensions import override
 
+from gateway.kinds import WorkerState
+
 
 class ConfigRevision(models.Model):
     """One row that database triggers bump with every change of a configuration row.
@@ -40,6 +42,31 @@ class Heartbeat(models.Model):
     started_at = models.DateTimeField()
     beat_at = models.DateTimeField()
     config_revision = models.BigIntegerField()
+    state = models.CharField(
+        max_length=16,
+        choices=[(item.value, item.value) for item in WorkerState],
+        default=WorkerState.SERVING,
+        db_default=WorkerState.SERVING,
+        help_text="By its own word; a process that was killed still says serving.",
+    )
+    version = models.CharField(
+        max_length=64,
+        default="v1",
+        db_default="v1",
+        help_text="AILB_VERSION_LABEL of its instance.",
+    )
+    address = models.CharField(
+        max_length=300,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Where its instance is reached, as a URL.",
+    )
+    workers = models.PositiveSmallIntegerField(
+        default=1,
+        db_default=1,
+        help_text="How many such processes its instance means to have.",
+    )
     report = models.JSONField(default=dict)
 
     class Meta:
@@ -49,6 +76,22 @@ class Heartbeat(models.Model):
     @override
     def __str__(self) -> str:
         return f"{self.instance} {self.pid}"
+
+
+class StatisticsReset(models.Model):
+    """Up to where the figures of one instance were reset: later ones count from there."""
+
+    instance = models.CharField(max_length=100, primary_key=True)
+    run = models.CharField(max_length=64, help_text="The start that it is about.")
+    at = models.DateTimeField()
+    totals = models.JSONField(help_text="The figures that were there.")
+
+    class Meta:
+        ordering = ["instance"]
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.instance} since {self.at:%Y-%m-%d %H:%M:%S}"
 
 
 class Lease(models.Model):
