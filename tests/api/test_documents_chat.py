@@ -127,8 +127,9 @@ def test_every_choice_has_its_own_annotations(library: Gateway) -> None:
     choices = reply.json["choices"]
     assert len(choices) == 2
     for choice in choices:
-        (annotation,) = choice["message"]["annotations"]
-        assert annotation["filename"] == "leave.txt"
+        cited, other = choice["message"]["annotations"]
+        assert (cited["filename"], cited["cited"]) == ("leave.txt", True)
+        assert (other["filename"], other["cited"]) == ("travel.txt", False)
 
 
 def test_the_answer_is_else_what_it_would_have_been(library: Gateway) -> None:

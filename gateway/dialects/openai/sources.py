@@ -13,7 +13,7 @@ from gateway.dialects.openai.answers import MAX_TEXT_CHARS, parsed
 from gateway.dialects.openai.relay import DONE
 from gateway.dialects.sse import SseParser
 from gateway.errors import UpstreamError
-from rag.citing import Source, citations_in, sources_of
+from rag.citing import Source, citations_in, cited_numbers, sources_of
 from rag.fusion import Hit
 
 MAX_ANNOTATIONS = 256  # of one choice
@@ -24,8 +24,8 @@ _ENDS = (b"\n\n", b"\r\n\r\n", b"\n\r\n")
 def with_sources(data: bytes, hits: Sequence[Hit]) -> bytes:
     """Add sources to a whole answer, `chat.completion`; the rest of it stays as it is.
 
-    Each choice's message gets an annotation for each time that it cites a source; what
-    was annotated before comes first.
+    Each choice's message gets an annotation for each time that it cites a source, and for
+    each source that it does not; what was annotated before comes first.
     """
     body = dict(parsed(data))
     choices = body.get("choices")
@@ -48,7 +48,7 @@ def text_of(choice: object) -> str:
 
 
 def annotated(choice: Any, text: str, hits: Sequence[Hit]) -> Any:
-    """Give a choice with the annotations of what its text cites."""
+    """Give a choice with the annotations of its sources."""
     if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
         return choice
     message = choice["message"]
@@ -63,23 +63,40 @@ def annotated(choice: Any, text: str, hits: Sequence[Hit]) -> Any:
 def annotations_of(text: str, hits: Sequence[Hit]) -> list[dict[str, Any]]:
     """Write a file citation for each time that a text cites a source, in its order.
 
-    `index` is the place of the character behind the marker.
+    `index` is the place of the character behind the marker. Sources that it does not cite
+    follow, at its end: they were read for it, and clients that look only here see them.
+    A message without a text, such as a call of a tool, has none.
     """
-    cited = islice(citations_in(text, most=len(hits)), MAX_ANNOTATIONS)
+    if not text:
+        return []
+    places = islice(citations_in(text, most=len(hits)), MAX_ANNOTATIONS)
+    cited = cited_numbers(text, most=len(hits))
     return [
-        {
-            "type": "file_citation",
-            "index": place,
-            "file_id": hit.document_id,
-            "filename": hit.filename,
-            "page": hit.page,
-            "start": hit.start,
-            "end": hit.end,
-            "score": hit.score,
-        }
-        for number, place in cited
-        for hit in (hits[number - 1],)
+        *(
+            annotation(hits[number - 1], place, is_cited=True)
+            for number, place in places
+        ),
+        *(
+            annotation(hit, len(text), is_cited=False)
+            for number, hit in enumerate(hits, start=1)
+            if number not in cited
+        ),
     ]
+
+
+def annotation(hit: Hit, place: int, *, is_cited: bool) -> dict[str, Any]:
+    """Write one file citation."""
+    return {
+        "type": "file_citation",
+        "index": place,
+        "file_id": hit.document_id,
+        "filename": hit.filename,
+        "page": hit.page,
+        "start": hit.start,
+        "end": hit.end,
+        "score": hit.score,
+        "cited": is_cited,
+    }
 
 
 def told(

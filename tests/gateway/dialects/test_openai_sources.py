@@ -50,7 +50,12 @@ def test_an_answer_is_annotated_where_it_cites() -> None:
     message = told(answer_of(text))["choices"][0]["message"]
     places = [(each["file_id"], each["index"]) for each in message["annotations"]]
     after_first, after_second = text.index("]") + 1, text.index("2].") + 2
-    assert places == [("d2", after_first), ("d1", after_second), ("d2", after_second)]
+    assert places == [
+        ("d2", after_first),
+        ("d1", after_second),
+        ("d2", after_second),
+        ("d3", len(text)),
+    ]
     assert message["annotations"][0] == {
         "type": "file_citation",
         "index": after_first,
@@ -60,7 +65,19 @@ def test_an_answer_is_annotated_where_it_cites() -> None:
         "start": 2,
         "end": 6,
         "score": 0.5,
+        "cited": True,
     }
+    assert [each["cited"] for each in message["annotations"]] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_a_call_of_a_tool_is_not_annotated() -> None:
+    answer = answer_of("")
+    assert told(answer)["choices"][0]["message"]["annotations"] == []
 
 
 def test_all_sources_are_listed_with_whether_they_are_cited() -> None:
@@ -86,7 +103,7 @@ def test_each_choice_has_its_own_annotations_and_any_of_them_cites() -> None:
         [each["file_id"] for each in choice["message"]["annotations"]]
         for choice in answer["choices"]
     ]
-    assert annotated == [[], ["d2"], [], []]
+    assert annotated == [["d1", "d2", "d3"], ["d2", "d1", "d3"], [], []]
     assert [each["cited"] for each in answer["ailb"]["sources"]] == [False, True, False]
 
 
@@ -118,7 +135,9 @@ def test_choices_that_are_none_do_no_harm() -> None:
 
 def test_annotations_are_bounded_and_what_is_cited_is_not() -> None:
     answer = told(answer_of("[1]" * 10_000 + "[3]"))
-    assert len(answer["choices"][0]["message"]["annotations"]) == 256
+    annotations = answer["choices"][0]["message"]["annotations"]
+    assert sum(each["cited"] for each in annotations) == 256
+    assert len(annotations) == 256 + 1
     assert answer["ailb"]["sources"][2]["cited"]
 
 
