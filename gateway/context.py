@@ -49,7 +49,8 @@ class Context:
     """One request. `started_s` is on the monotonic clock.
 
     `session_id` names the conversation that the client wants to go on with, empty for
-    none; `is_client_retry` says that the client has sent this before. `memory` is None
+    none; `is_client_retry` says that the client has sent this before. `caller` is the IP
+    address that it comes from, empty where no limit asks for it. `memory` is None
     where it is switched off, `retrieving` where no documents are asked for;
     `documents_status` says what became of them, empty before they were looked for.
     """
@@ -66,6 +67,7 @@ class Context:
     memory: Remembering | None = field(default=None, repr=False)
     session_id: str = ""
     is_client_retry: bool = False
+    caller: str = ""
     memory_status: str = NOT_APPLICABLE
     retrieving: Retrieving | None = field(default=None, repr=False)
     documents_status: str = ""
@@ -142,10 +144,17 @@ class Context:
             started_s=self.started_s,
             allowed_models=self.principal.models,
             requires_price=any(b.blocks_unknown_price for b in self.principal.budgets),
+            conversation=self._conversation(),
         )
 
+    def _conversation(self) -> str:
+        """Name its session beyond its tenant, whether or not anything is remembered."""
+        if not self.session_id:
+            return ""
+        return f"{self.principal.tenant.id}:{self.session_id}"
+
     async def admit(self, task: Task) -> None:
-        """Let the request pass the limits and budgets of its key, tenant and model.
+        """Let the request pass the limits and budgets of its key, tenant, model and caller.
 
         Raises:
             RateLimited: A limit is reached; nothing was counted.
@@ -158,6 +167,8 @@ class Context:
             + access.everybody
             + access.by_model.get(task.model.name, ())
         )
+        if self.caller:
+            limits += access.by_address.get(self.caller, ())
         budgets = principal.budgets
         if limits or budgets:
             needs = task.needs
@@ -182,6 +193,8 @@ class Context:
             headers["x-ailb-provider"] = trace.deployment.provider.name
             headers["x-ailb-upstream-model"] = trace.deployment.upstream_model
             headers["x-ailb-strategy"] = trace.model.strategy.name
+            if trace.model.split:
+                headers["x-ailb-version"] = trace.deployment.version
             if trace.deployment.provider.is_simulated:
                 headers["x-ailb-simulated"] = "true"
         if trace.dropped:

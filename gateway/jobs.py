@@ -26,6 +26,7 @@ from gateway.discovery import refresh_ollama
 from gateway.heartbeat import forget_runs
 from gateway.keeper import Keeper, pause
 from gateway.lease import hold_lease, release_lease
+from gateway.promoting import Promoter
 from gateway.rounds import Rounds
 from gateway.snapshot_store import DATABASE_AWAY
 from gateway.upstream import Upstream
@@ -65,6 +66,7 @@ class JobRunner:
         self._is_leading = False
         self._are_books_waiting = False
         self._rounds = Rounds()
+        self._promoter = Promoter()
         self._gone_workers: frozenset[str] = frozenset()
         self._jobs = [
             Job("tell of budgets", self._tell, NOTICES_INTERVAL_S),
@@ -79,6 +81,7 @@ class JobRunner:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._lead(stop), name="lead")
             tasks.create_task(self._keep_books(stop), name="keep the books")
+            tasks.create_task(self._promote(stop), name="promote")
             if settings.ENABLE_MEMORY or settings.ENABLE_RAG:
                 tasks.create_task(self._keep(stop), name="keep")
 
@@ -120,6 +123,19 @@ class JobRunner:
             return 0
         self._are_books_waiting = False
         return recorded
+
+    async def _promote(self, stop: asyncio.Event) -> None:
+        """Look after promotions, each second while this process leads.
+
+        In a thread of its own: a step may be due every second, and a version that fails
+        is taken back at once, however long a turn of the jobs takes.
+        """
+        keeper = Keeper(
+            "the split of traffic",
+            lambda: self._promoter.do_round(timezone.now()),
+            is_leading=lambda: self._is_leading,
+        )
+        await keeper.run(stop)
 
     async def _keep(self, stop: asyncio.Event) -> None:
         """Look after the database, and what is switched on of memory and documents.

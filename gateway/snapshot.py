@@ -142,6 +142,12 @@ class Traffic:
     weights: Mapping[str, int] = field(default_factory=dict)
     draining: frozenset[str] = frozenset()
 
+    def weight(self, version: str) -> int:
+        """Give a version's weight in percent; 0 for one that is not named."""
+        if self.weights:
+            return self.weights.get(version, 0)
+        return 100 if version == self.active_version else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Model:

@@ -30,6 +30,7 @@ from gateway.snapshot import (
     Strategy,
     Timeouts,
 )
+from gateway.traffic_compiler import compile_traffic, split_model
 
 AUTO = "auto"
 LATEST = ":latest"
@@ -59,6 +60,7 @@ def compile_rows(
         if row["enabled"]:
             strategy = strategies.get(row["strategy_id"], default)
             models[row["name"]] = model_from(row, strategy, grouped[row["id"]])
+    traffic = compile_traffic(found)
     access = compile_access(found, keys)
     serving = {d.provider.id for each in grouped.values() for d in each}
     return Snapshot(
@@ -70,12 +72,18 @@ def compile_rows(
                 if p.id in serving or not p.is_simulated
             }
         ),
-        models=MappingProxyType(with_auto(models, default)),
+        models=MappingProxyType(
+            {
+                name: split_model(model, traffic)
+                for name, model in with_auto(models, default).items()
+            }
+        ),
         aliases=MappingProxyType(aliases_of(models)),
         default_strategy=default,
         access=access,
         installation=found.installation,
         memory=compile_policies(found, names),
+        traffic=traffic,
         warnings=tuple(warnings_of(models, providers.values(), access)),
     )
 

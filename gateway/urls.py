@@ -7,6 +7,7 @@ from django.urls import path, re_path
 from gateway.views import inference, operations
 from gateway.views.documents import collections, documents
 from gateway.views.management import resources
+from gateway.views.management.traffic import TrafficView
 from gateway.views.management.usage import UsageRecordsView, UsageView
 from gateway.views.management.views import RotationView, RowsView, RowView
 from gateway.views.memory.sessions import SessionsView, SessionView
@@ -41,6 +42,7 @@ urlpatterns = [
         path(f"api/{each.path}/<int:row_id>", RowView.as_view(resource=each))
         for each in NUMBERED
     ),
+    path("api/traffic", TrafficView.as_view()),
     path("api/usage", UsageView.as_view()),
     path("api/usage/records", UsageRecordsView.as_view()),
     path("api/keys/<str:row_id>", RowView.as_view(resource=resources.KEYS)),

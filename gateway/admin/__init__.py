@@ -13,7 +13,9 @@ from gateway.admin import (
     quotas,
     strategies,
     tenants,
+    traffic,
     usage,
+    versions,
 )
 
 __all__ = [
@@ -25,7 +27,9 @@ __all__ = [
     "quotas",
     "strategies",
     "tenants",
+    "traffic",
     "usage",
+    "versions",
 ]
 
 admin.site.index_title = "Overview"

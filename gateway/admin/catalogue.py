@@ -18,6 +18,7 @@ from gateway.admin.providers import shown_count
 from gateway.admin.quotas import LimitTable
 from gateway.admin.theme import ModelAdmin, badge
 from gateway.admin.unknown_prices import UnknownPriceFilter
+from gateway.admin.version_facts import with_version_weight
 from gateway.models import Deployment, Model
 from gateway.operations import OWNED_FIELDS
 
@@ -79,6 +80,7 @@ class DeploymentPages(OwnedPages, PriceTrials, ModelAdmin[Deployment]):
         "provider",
         "upstream_model",
         "version",
+        "version_share",
         "weight",
         "priority",
         "prices",
@@ -129,7 +131,13 @@ class DeploymentPages(OwnedPages, PriceTrials, ModelAdmin[Deployment]):
     @override
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
         """Read both ends with the rows, on every page: they are in the title."""
-        return super().get_queryset(request).select_related("model", "provider")
+        rows = super().get_queryset(request).select_related("model", "provider")
+        return with_version_weight(rows)
+
+    @admin.display(description="Version gets", ordering="version_weight")
+    def version_share(self, row: Any) -> str:
+        """Write the weight of its version."""
+        return f"{row.version_weight} %"
 
     @admin.display(description="USD/Mtok in, out")
     def prices(self, row: Deployment) -> str:

@@ -17,10 +17,14 @@ from gateway.models import (
     Heartbeat,
     Limit,
     Model,
+    Promotion,
     Provider,
     RoutingStrategy,
     Tenant,
+    TrafficChange,
+    TrafficPolicy,
     UsageRecord,
+    VersionWeight,
 )
 from memory.models import MemoryPolicy, Session
 from rag.models import Collection, Document
@@ -62,6 +66,12 @@ GROUPS = {
         Entry("Models", Model, "neurology"),
         Entry("Deployments", Deployment, "lan"),
         Entry("Strategies", RoutingStrategy, "alt_route"),
+    ),
+    "Traffic": (
+        Entry("Versions", VersionWeight, "call_split"),
+        Entry("Promotions", Promotion, "trending_up"),
+        Entry("Policy", TrafficPolicy, "rule"),
+        Entry("History", TrafficChange, "history"),
     ),
     "Access": (
         Entry("Tenants", Tenant, "domain"),

@@ -15,7 +15,8 @@ from typing_extensions import override
 from gateway.access import NANO_PER_USD
 from gateway.admin import figures
 from gateway.admin.forms import RowForm
-from gateway.admin.theme import ModelAdmin, TabularInline, badge
+from gateway.admin.theme import ModelAdmin, TabularInline, TextInput, badge
+from gateway.caller_address import normal_address
 from gateway.kinds import Measure, Period
 from gateway.models import ApiKey, Budget, Limit, Model, Provider, Tenant
 from gateway.spending import (
@@ -81,10 +82,16 @@ class LimitForm(RowForm[Limit]):
     class Meta:
         model = Limit
         fields = "__all__"
+        widgets = {"address": TextInput()}
         help_texts = dict.fromkeys(
             ("tenant", "api_key", "model", "provider"),
-            "One of tenant, API key, model and provider; none: everybody.",
+            "One of tenant, API key, model, provider and address; none: everybody.",
         )
+
+    def clean_address(self) -> str | None:
+        """Write an address in its one normal form; an empty one is none."""
+        address: str = self.cleaned_data["address"]
+        return normal_address(address) if address else None
 
 
 @admin.register(Limit)
@@ -92,7 +99,7 @@ class LimitPages(ModelAdmin[Limit]):
     """How many requests or tokens in a window, and how many requests at once."""
 
     form = LimitForm
-    list_display = ("whom", "measure", "at_most", "per", "state")
+    list_display = ("whom", "measure", "at_most", "per", "state", "set_by")
     list_filter = ("measure", "window", "enabled")
     search_fields = (
         "tenant__name",
@@ -100,11 +107,17 @@ class LimitPages(ModelAdmin[Limit]):
         "api_key__public_id",
         "model__name",
         "provider__name",
+        "address",
+        "rate_limit_id",
     )
     autocomplete_fields = ("tenant", "api_key", "model", "provider")
+    readonly_fields = ("set_by",)
     fieldsets = (
-        (None, {"fields": ("measure", "amount", "window", "enabled")}),
-        ("Whom it limits", {"fields": ("tenant", "api_key", "model", "provider")}),
+        (None, {"fields": ("measure", "amount", "window", "enabled", "set_by")}),
+        (
+            "Whom it limits",
+            {"fields": ("tenant", "api_key", "model", "provider", "address")},
+        ),
     )
 
     @override
@@ -130,6 +143,13 @@ class LimitPages(ModelAdmin[Limit]):
     def per(self, row: Limit) -> str:
         """Write the window."""
         return "at once" if row.measure == Measure.CONCURRENCY else row.window
+
+    @admin.display(description="Set by", ordering="rate_limit_id")
+    def set_by(self, row: Limit) -> str:
+        """Say who set it: a load balancer, which may set it anew, or an operator."""
+        if not row.rate_limit_id:
+            return "an operator"
+        return f"a load balancer, as {row.rate_limit_id}"
 
     @badge("State", ENABLED_COLOURS)
     def state(self, row: Limit) -> str:

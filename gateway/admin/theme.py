@@ -83,9 +83,9 @@ def badge(description: str, colours: dict[str, str]) -> Callable[[Column], Colum
 def page_button(
     description: str, *, icon: str, permission: str
 ) -> Callable[[View], View]:
-    """Make a view of one row, to be named in `actions_detail`: a button on its page.
+    """Make a view a button: of one row in `actions_detail`, of the list in `actions_list`.
 
-    Its URL is the row's with the view's name behind. `permission` is the middle of the
+    Its URL is that of the page with the view's name behind. `permission` is the middle of the
     method that says who may use it: has_..._permission.
     """
 

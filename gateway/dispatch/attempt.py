@@ -25,12 +25,13 @@ SILENCE_S = 300.0  # comments alone keep a stream alive for this long
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What attempts read and change: clock, health, figures by provider name."""
+    """What attempts read and change: clock, health, figures by provider and version."""
 
     clock: Callable[[], float]
     draw: Callable[[], float]
     health: HealthTable
     statistics: dict[str, ProviderStatistics] = field(default_factory=dict)
+    versions: dict[str, ProviderStatistics] = field(default_factory=dict)
 
 
 class Attempt:
@@ -93,15 +94,18 @@ class Attempt:
             output_tokens=usage.completion_tokens,
             streamed=streamed,
         )
-        self._statistics().record(
-            is_success=True,
-            at_s=timezone.now().timestamp(),
-            latency_s=duration_s,
-            ttft_s=self.first_content_s,
-            input_tokens=usage.prompt_tokens,
-            output_tokens=usage.completion_tokens,
-            cost_nano_usd=cost_nano_usd(usage, self.deployment.prices),
-        )
+        at_s = timezone.now().timestamp()
+        cost = cost_nano_usd(usage, self.deployment.prices)
+        for statistics in self._statistics():
+            statistics.record(
+                is_success=True,
+                at_s=at_s,
+                latency_s=duration_s,
+                ttft_s=self.first_content_s,
+                input_tokens=usage.prompt_tokens,
+                output_tokens=usage.completion_tokens,
+                cost_nano_usd=cost,
+            )
         self._end("none", usage)
 
     def failed(self, error: UpstreamError) -> None:
@@ -111,11 +115,9 @@ class Attempt:
         now_s = self._live.clock()
         self._live.health.failed(self._flight, error, now_s=now_s, draw=self._live.draw)
         if RULES[error.fault].domain is not FaultDomain.CALLER:
-            self._statistics().record(
-                is_success=False,
-                at_s=timezone.now().timestamp(),
-                latency_s=now_s - self._started_s,
-            )
+            at_s, latency_s = timezone.now().timestamp(), now_s - self._started_s
+            for statistics in self._statistics():
+                statistics.record(is_success=False, at_s=at_s, latency_s=latency_s)
         self._end(error.fault)
 
     def cancelled(self, usage: Usage | None = None) -> None:
@@ -128,9 +130,12 @@ class Attempt:
             used = usage or Usage(input_tokens=self.needs.prompt_tokens)
             self._end("client_left", used)
 
-    def _statistics(self) -> ProviderStatistics:
-        name = self.deployment.provider.name
-        return self._live.statistics.setdefault(name, ProviderStatistics())
+    def _statistics(self) -> tuple[ProviderStatistics, ProviderStatistics]:
+        live, deployment = self._live, self.deployment
+        return (
+            figures_of(live.statistics, deployment.provider.name),
+            figures_of(live.versions, deployment.version),
+        )
 
     def _end(self, outcome: str, usage: Usage = NO_USAGE) -> None:
         self._is_over = True
@@ -138,3 +143,13 @@ class Attempt:
         provider = self.deployment.provider.name
         metrics.UPSTREAM_IN_FLIGHT.labels(provider).dec()
         metrics.ATTEMPTS.labels(provider, self.deployment.upstream_model, outcome).inc()
+
+
+def figures_of(
+    statistics: dict[str, ProviderStatistics], name: str
+) -> ProviderStatistics:
+    """Find the figures of a name, made with its first use."""
+    found = statistics.get(name)
+    if found is None:
+        found = statistics[name] = ProviderStatistics()
+    return found

@@ -10,18 +10,20 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from gateway.dialects import registry
 from gateway.dialects.exchange import Exchange, Whole
-from gateway.dispatch.attempt import Attempt, Live
+from gateway.dispatch.attempt import Attempt, Live, figures_of
 from gateway.dispatch.choice import chain, nothing_eligible, untried
 from gateway.dispatch.stream import OpenedStream, first_content
 from gateway.dispatch.task import Task, Trace
 from gateway.errors import RateLimited, UpstreamError
 from gateway.kinds import Fault
 from gateway.limits import NOTHING, Estimate, Grant, Limiter
-from gateway.routing.eligibility import PASSING, Selection, select
+from gateway.routing.availability import Admission
+from gateway.routing.eligibility import PASSING, TROUBLED, Selection, select
 from gateway.routing.failover import (
     MINIMUM_ATTEMPT_S,
     AttemptRecord,
@@ -32,6 +34,7 @@ from gateway.routing.failover import (
 )
 from gateway.routing.health import HealthTable
 from gateway.routing.rotations import Rotations
+from gateway.routing.splitting import Splitting
 from gateway.routing.strategies import order
 from gateway.snapshot import Deployment, Model, Snapshot
 from gateway.upstream import MAX_ERROR_BYTES, Incoming, Upstream
@@ -56,11 +59,13 @@ class Dispatcher:
         self._limiter = limiter
         self.live = Live(clock=clock, draw=draw, health=HealthTable())
         self._rotations = Rotations()
+        self._splitting = Splitting()
 
     def retain(self, snapshot: Snapshot) -> None:
         """Forget the live state of what a new snapshot no longer has."""
         self.live.health.retain(snapshot)
         self._rotations.retain(snapshot)
+        self._splitting.retain(snapshot)
 
     async def whole(self, task: Task, trace: Trace) -> Whole:
         """Get a whole answer.
@@ -121,6 +126,42 @@ class Dispatcher:
     def _order(
         self, model: Model, selection: Selection, task: Task
     ) -> list[Deployment]:
+        if model.split and selection.admission is not Admission.PANIC:
+            return self._order_by_version(model, selection, task)
+        return self._order_by_strategy(model, selection, task)
+
+    def _order_by_version(
+        self, model: Model, selection: Selection, task: Task
+    ) -> list[Deployment]:
+        """Put the candidates of one version first; the others are there for failover."""
+        candidates = selection.candidates
+        eligible = {deployment.version for deployment in candidates}
+        self._note_missed(model, selection, eligible, task)
+        version = self._splitting.choose(model, eligible, task.conversation)
+        if version is None:
+            return self._order_by_strategy(model, selection, task)
+        chosen = tuple([d for d in candidates if d.version == version])
+        others = tuple([d for d in candidates if d.version != version])
+        return self._order_by_strategy(
+            model, replace(selection, candidates=chosen), task
+        ) + self._order_by_strategy(
+            model, replace(selection, candidates=others), task, has_pick=False
+        )
+
+    def _note_missed(
+        self, model: Model, selection: Selection, eligible: set[str], task: Task
+    ) -> None:
+        """Count a request whose turn a version would have, were it not kept from it."""
+        kept = {d.version for d, reason in selection.excluded if reason in TROUBLED}
+        kept -= eligible
+        if kept:
+            due = self._splitting.choose(model, eligible | kept, task.conversation)
+            if due in kept:
+                figures_of(self.live.versions, due).missed_requests += 1
+
+    def _order_by_strategy(
+        self, model: Model, selection: Selection, task: Task, *, has_pick: bool = True
+    ) -> list[Deployment]:
         ordered = order(
             model.strategy,
             selection,
@@ -129,6 +170,7 @@ class Dispatcher:
             rotations=self._rotations,
             draw=self.live.draw,
             now_s=self.live.clock(),
+            has_pick=has_pick,
         )
         return list(ordered)
 

@@ -20,7 +20,8 @@ class Task:
     `open_exchange` translates for a deployment; it is pure, and may raise UpstreamError
     for what a deployment cannot be asked. `started_s` is on the monotonic clock.
     `allowed_models` are the names that the caller's key may use, None for all; with
-    `requires_price` only deployments whose price is known may serve.
+    `requires_price` only deployments whose price is known may serve. `conversation`
+    names what this request is part of, in all tenants; empty if of nothing.
     """
 
     snapshot: Snapshot
@@ -32,6 +33,7 @@ class Task:
     started_s: float
     allowed_models: frozenset[str] | None = None
     requires_price: bool = False
+    conversation: str = ""
 
 
 @dataclass(slots=True)

@@ -31,7 +31,8 @@ class Reason(StrEnum):
     SATURATED = "saturated"
 
 
-PASSING = frozenset({Reason.COOLING, Reason.OPEN, Reason.SATURATED})
+TROUBLED = frozenset({Reason.COOLING, Reason.OPEN})  # by its own failures
+PASSING = TROUBLED | {Reason.SATURATED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,24 @@ class LatencyHistogram:
         self.count += other.count
         self.sum_s += other.sum_s
 
+    def minus(self, earlier: LatencyHistogram) -> LatencyHistogram:
+        """Give what was counted since an earlier state of this histogram.
+
+        Raises ValueError when `earlier` has counted what this one has not.
+        """
+        since = LatencyHistogram()
+        since._zeros = self._zeros - earlier._zeros
+        counts = {
+            index: self._buckets.get(index, 0) - earlier._buckets.get(index, 0)
+            for index in self._buckets.keys() | earlier._buckets.keys()
+        }
+        if since._zeros < 0 or any(count < 0 for count in counts.values()):
+            raise ValueError("a histogram that has counted less than before")
+        since._buckets = {index: count for index, count in counts.items() if count}
+        since.count = self.count - earlier.count
+        since.sum_s = max(self.sum_s - earlier.sum_s, 0.0)
+        return since
+
     def as_dict(self) -> dict[str, Any]:
         """Give a form that JSON keeps."""
         buckets = {str(index): count for index, count in self._buckets.items()}
@@ -99,6 +117,9 @@ class ProviderStatistics:
 
     Times are wall-clock epoch seconds. Latencies are of successful attempts only: fast
     failures would flatter the provider.
+
+    Versions are counted likewise. `missed_requests` are those whose turn a version had
+    while its breakers and cooldowns let none through: no attempts, and not in the rest.
     """
 
     total_requests: int = 0
@@ -111,6 +132,7 @@ class ProviderStatistics:
     output_tokens: int = 0
     cost_nano_usd: int = 0
     unpriced_requests: int = 0
+    missed_requests: int = 0
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     ttft: LatencyHistogram = field(default_factory=LatencyHistogram)
 
@@ -159,6 +181,7 @@ class ProviderStatistics:
             "output_tokens": self.output_tokens,
             "cost_nano_usd": self.cost_nano_usd,
             "unpriced_requests": self.unpriced_requests,
+            "missed_requests": self.missed_requests,
             "latency": self.latency.as_dict(),
             "ttft": self.ttft.as_dict(),
         }
@@ -188,9 +211,10 @@ class ProviderStatistics:
         self.failed_requests += part["failed_requests"]
         self.input_tokens += part["input_tokens"]
         self.output_tokens += part["output_tokens"]
-        # Workers of 0.1.0, which may still run beside this one, do not say these two.
+        # Workers of 0.1.0, which may still run beside this one, do not say these three.
         self.cost_nano_usd += part.get("cost_nano_usd", 0)
         self.unpriced_requests += part.get("unpriced_requests", 0)
+        self.missed_requests += part.get("missed_requests", 0)
         self.last_success_s = _latest(self.last_success_s, part["last_success_s"])
         self.last_failure_s = _latest(self.last_failure_s, part["last_failure_s"])
         self.latency.add(LatencyHistogram.from_dict(part["latency"]))

@@ -48,10 +48,12 @@ def order(
     rotations: Rotations,
     draw: Callable[[], float],
     now_s: float,
+    has_pick: bool = True,
 ) -> tuple[Deployment, ...]:
     """Order the candidates: the pick, then the failover order; always all of them.
 
-    `draw` gives numbers in [0, 1). Changes nothing but the rotation of the pick.
+    `draw` gives numbers in [0, 1). Changes nothing but the rotation of the pick; without
+    `has_pick` all of it is failover order, and no rotation turns.
     """
     candidates = selection.candidates
     if len(candidates) < 2 or selection.admission is Admission.PANIC:
@@ -64,7 +66,9 @@ def order(
     for position, group in enumerate(groups):
         is_alone = len(group) == 1
         ordered += (
-            group if is_alone else _arrange(group, situation, is_pick=position == 0)
+            group
+            if is_alone
+            else _arrange(group, situation, is_pick=has_pick and position == 0)
         )
     return _providers_in_turn(ordered)
 

@@ -54,6 +54,21 @@ def test_adding_two_is_the_histogram_of_both(first, second):
     assert added.sum_s == pytest.approx(both.sum_s)
 
 
+@given(st.lists(durations), st.lists(durations))
+def test_what_was_counted_since_is_the_histogram_of_that_alone(before, after):
+    since = histogram(before + after).minus(histogram(before))
+    alone = histogram(after)
+    assert since.as_dict()["buckets"] == alone.as_dict()["buckets"]
+    assert (since.count, since.percentile(95)) == (alone.count, alone.percentile(95))
+    assert since.sum_s == pytest.approx(alone.sum_s, abs=1e-6 * (1 + sum(before)))
+
+
+@pytest.mark.parametrize("earlier", [[2.0], [0.0], [1.0, 1.0]])
+def test_a_histogram_that_counted_more_before_has_gone_back(earlier):
+    with pytest.raises(ValueError, match="less than before"):
+        histogram([1.0]).minus(histogram(earlier))
+
+
 @given(st.lists(st.floats(), max_size=50))
 def test_json_keeps_a_histogram_of_any_durations(values):
     before = histogram(values)

@@ -40,6 +40,7 @@ def arrange(
     draw=None,
     now_s=0.0,
     selection=None,
+    has_pick=True,
 ) -> list[int]:
     """Order the deployments and give their ids."""
     ordered = order(
@@ -50,6 +51,7 @@ def arrange(
         rotations=rotations or Rotations(),
         draw=draw or seeded(1),
         now_s=now_s,
+        has_pick=has_pick,
     )
     return [deployment.id for deployment in ordered]
 
@@ -140,6 +142,15 @@ def test_round_robin_turns_only_the_group_of_its_pick():
     ]
     assert orders == [[1, 2, 3, 4], [2, 1, 3, 4], [1, 2, 3, 4]]
     assert arrange(Algorithm.ROUND_ROBIN, c, d, rotations=rotations) == [3, 4]
+
+
+def test_an_order_without_a_pick_turns_no_rotation():
+    rows, rotations = [deployment(1), deployment(2)], Rotations()
+    orders = [
+        arrange(Algorithm.ROUND_ROBIN, *rows, rotations=rotations, has_pick=has_pick)
+        for has_pick in (False, False, True, False)
+    ]
+    assert orders == [[1, 2], [1, 2], [1, 2], [2, 1]]
 
 
 def test_load_balanced_takes_the_least_outstanding_work_for_its_weight():
