@@ -107,7 +107,7 @@ class KeyRing:
 class Access:
     """Who may ask, and the limits that hold for all, for a model, for a provider.
 
-    Tenants, models and providers by name.
+    Tenants, models and providers by name; callers by IP address in its normal form.
     """
 
     tenants: Mapping[str, Tenant] = field(default_factory=dict)
@@ -115,6 +115,7 @@ class Access:
     everybody: tuple[Limit, ...] = ()
     by_model: Mapping[str, tuple[Limit, ...]] = field(default_factory=dict)
     by_provider: Mapping[str, tuple[Limit, ...]] = field(default_factory=dict)
+    by_address: Mapping[str, tuple[Limit, ...]] = field(default_factory=dict)
     limit_ids: frozenset[int] = frozenset()
     budget_ids: frozenset[int] = frozenset()
 

@@ -17,13 +17,15 @@ from gateway.access import (
     Limit,
     Tenant,
 )
+from gateway.caller_address import normal_address
 from gateway.config_rows import ConfigRows, Row
 from gateway.crypto import Secret, SecretUnreadable
 from gateway.errors import ConfigurationError
 from gateway.kinds import Measure, Period, Right, Scope, Window
 
 T = TypeVar("T", Limit, Budget)
-Owner = tuple[Scope, int | None]  # whose a limit or budget is: kind and row id
+# Whose a limit or budget is: the kind, and a row id or an IP address.
+Owner = tuple[Scope, int | str | None]
 
 
 def compile_access(found: ConfigRows, encryption_keys: Sequence[str]) -> Access:
@@ -56,6 +58,7 @@ def compile_access(found: ConfigRows, encryption_keys: Sequence[str]) -> Access:
         everybody=limits.get((Scope.EVERYBODY, None), ()),
         by_model=MappingProxyType(named(limits, Scope.MODEL, models)),
         by_provider=MappingProxyType(named(limits, Scope.PROVIDER, providers)),
+        by_address=MappingProxyType(addressed(limits)),
         limit_ids=frozenset(each.id for group in limits.values() for each in group),
         budget_ids=frozenset(each.id for group in budgets.values() for each in group),
     )
@@ -81,7 +84,18 @@ def named(
     return {
         names[row_id]: found
         for (kind, row_id), found in limits.items()
-        if kind is scope and row_id is not None and row_id in names
+        if kind is scope and isinstance(row_id, int) and row_id in names
+    }
+
+
+def addressed(
+    limits: Mapping[Owner, tuple[Limit, ...]],
+) -> dict[str, tuple[Limit, ...]]:
+    """Give the limits of callers by their IP address."""
+    return {
+        address: found
+        for (kind, address), found in limits.items()
+        if kind is Scope.ADDRESS and isinstance(address, str)
     }
 
 
@@ -95,7 +109,18 @@ def owner_of(row: Row) -> Owner:
     ):
         if row.get(column) is not None:
             return scope, row[column]
+    # A file of an older AILB has no such column.
+    if (address := row.get("address")) is not None:
+        return Scope.ADDRESS, address_from(row["id"], address)
     return Scope.EVERYBODY, None
+
+
+def address_from(row_id: int, address: str) -> str:
+    """Write the IP address of a Limit row as callers' addresses are written."""
+    try:
+        return normal_address(address)
+    except ValueError as error:
+        raise ConfigurationError(f"Limit {row_id}: {error}.") from error
 
 
 def limit_from(row: Row) -> tuple[Owner, Limit]:

@@ -27,9 +27,12 @@ Owner = ApiKey | Tenant
 def allowances(owner: Owner) -> dict[str, int | Decimal | None]:
     """Give what is allowed by name: the lowest of its enabled rows, None without one.
 
-    Reads `owner.limits` and `owner.budgets` whole, so that they can be prefetched.
+    Limits that a load balancer has set are not among them: they are its own. Reads
+    `owner.limits` and `owner.budgets` whole, so that they can be prefetched.
     """
-    limits = [row for row in owner.limits.all() if row.enabled]
+    limits = [
+        row for row in owner.limits.all() if row.enabled and not row.rate_limit_id
+    ]
     budgets = [row for row in owner.budgets.all() if row.enabled]
     found: dict[str, int | Decimal | None] = {}
     for name, kind in LIMITS.items():
@@ -58,7 +61,7 @@ def set_limit(
     owner: Owner, measure: Measure, window: str, *, amount: int | Decimal | None
 ) -> None:
     """Leave one limit of this kind, or none."""
-    rows = owner.limits.filter(measure=measure, window=window)
+    rows = owner.limits.filter(measure=measure, window=window, rate_limit_id="")
     if amount is None:
         rows.delete()
         return

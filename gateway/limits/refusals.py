@@ -17,6 +17,7 @@ _LIMITED = {
     Scope.TENANT: "this tenant",
     Scope.MODEL: "this model",
     Scope.PROVIDER: "this provider",
+    Scope.ADDRESS: "this address",
     Scope.EVERYBODY: "all callers together",
 }
 _PAYERS = {
@@ -24,6 +25,7 @@ _PAYERS = {
     Scope.TENANT: "This tenant's budget",
     Scope.MODEL: "This model's budget",
     Scope.PROVIDER: "This provider's budget",
+    Scope.ADDRESS: "This address's budget",
     Scope.EVERYBODY: "The gateway's budget",
 }
 

@@ -6,9 +6,10 @@ import inspect
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import Http404, HttpResponseBase
 from rest_framework.exceptions import APIException
@@ -19,6 +20,7 @@ from rest_framework.views import APIView
 from typing_extensions import override
 
 from gateway.auth import Principal
+from gateway.caller_address import Network, caller_address
 from gateway.context import Context, new_request_id
 from gateway.errors import (
     AilbError,
@@ -53,17 +55,32 @@ class AlwaysJson(BaseContentNegotiation):
 
 
 class Visitor:
-    """What authentication sees of a request."""
+    """What authentication and limits see of a request."""
 
-    __slots__ = ("headers", "peer")
+    __slots__ = ("_lines", "headers", "peer")
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
         """Read the ASGI scope; of a repeated header the first counts."""
+        self._lines: Iterable[tuple[bytes, bytes]] = scope["headers"]
         self.headers: dict[str, str] = {}
-        for name, value in scope["headers"]:
+        for name, value in self._lines:
             self.headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
         client = scope.get("client")
         self.peer: str | None = client[0] if client else None
+
+    def address(self, trusted: Sequence[Network]) -> str:
+        """Give the caller's address, believing these proxies; empty if unknown.
+
+        A header that is there several times is one list: each proxy may add a line.
+        """
+        forwarded_for = ",".join(
+            [
+                value.decode("latin-1")
+                for name, value in self._lines
+                if name == b"x-forwarded-for"
+            ]
+        )
+        return caller_address(self.peer, forwarded_for, trusted)
 
 
 class GatewayView(APIView):
@@ -142,7 +159,7 @@ class GatewayView(APIView):
         )
         entry.failed(error)
         entry.duration_s = time.monotonic() - self._started_s
-        observe(entry)
+        observe(entry, runtime.figures)
 
     def _routed_methods(self) -> list[str]:
         """List the methods that this view has: DRF's own answer to OPTIONS is no route."""
@@ -155,14 +172,19 @@ class GatewayView(APIView):
     def open_context(self) -> Context:
         """Take the snapshot that this request is served by, once."""
         assert self.operation is not None
+        snapshot = runtime.snapshots.current
+        caller = ""
+        if snapshot.access.by_address:
+            caller = self.visitor.address(settings.AILB_TRUSTED_PROXIES)
         self.context = Context(
             request_id=self.request_id,
             operation=self.operation,
             principal=self.principal,
-            snapshot=runtime.snapshots.current,
+            snapshot=snapshot,
             dispatcher=runtime.dispatcher,
             limiter=runtime.limiter,
             ledger=runtime.ledger,
+            caller=caller,
         )
         return self.context
 

@@ -41,10 +41,20 @@ class LiveView(GatewayView):
         return render({"status": "alive"})
 
 
-class ReadyView(GatewayView):
-    """`GET /readyz`: this worker may be sent requests."""
+class ProbeView(GatewayView):
+    """What both probes that say something know."""
 
     needs_key = False
+
+    def is_draining(self) -> bool:
+        """Say whether this worker wants no further requests; it answers those that come."""
+        state = self.asgi_request.scope.get("state") or {}
+        is_stopping = bool(state.get("is_draining", bool)())
+        return is_stopping or runtime.draining_version is not None
+
+
+class ReadyView(ProbeView):
+    """`GET /readyz`: this worker may be sent requests."""
 
     @extend_schema(**schema.PROBE)
     async def get(self, request: Request) -> HttpResponseBase:
@@ -52,22 +62,19 @@ class ReadyView(GatewayView):
 
         A database that is away does not count: one outage would empty the whole pool.
         """
-        state = self.asgi_request.scope.get("state") or {}
-        is_draining = bool(state.get("is_draining", bool)())
+        is_draining = self.is_draining()
         is_ready = runtime.snapshots.is_loaded and not is_draining
         body = {
             "status": "ready" if is_ready else "not ready",
             "draining": is_draining,
             "database": database_state(),
-            "problem": runtime.snapshots.problem,
+            "problem": problem(),
         }
         return render(body, status=200 if is_ready else 503)
 
 
-class HealthView(GatewayView):
+class HealthView(ProbeView):
     """`GET /healthz`: how the gateway and its providers are."""
-
-    needs_key = False
 
     @extend_schema(**schema.HEALTH)
     async def get(self, request: Request) -> HttpResponseBase:
@@ -97,12 +104,21 @@ class HealthView(GatewayView):
             "rag": rag_state(),
             "config_version": snapshot.revision,
             "database": database_state(),
-            "problem": runtime.snapshots.problem,
+            "draining": self.is_draining(),
+            "problem": problem(),
             "memory_problem": memory_problem() if is_own else None,
             "rag_problem": rag_problem() if is_own else None,
             "simulated": snapshot.is_simulated,
         }
         return render(body, status=503 if status == "unhealthy" else 200)
+
+
+def problem() -> str | None:
+    """Say what keeps this worker from serving as it should, in a sentence."""
+    version = runtime.draining_version
+    if runtime.snapshots.problem is None and version is not None:
+        return f"Instances of the version {version} drain: the weight of that version is 0."
+    return runtime.snapshots.problem
 
 
 def memory_problem() -> str | None:
@@ -160,7 +176,7 @@ def overall_state(providers: dict[str, str]) -> str:
     if used and all(state == "unhealthy" for state in used):
         return "unhealthy"
     is_well = bool(used) and all(state == "healthy" for state in used)
-    return "healthy" if is_well and runtime.snapshots.problem is None else "degraded"
+    return "healthy" if is_well and problem() is None else "degraded"
 
 
 class RoutingStatsView(GatewayView):

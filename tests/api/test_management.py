@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from gateway.kinds import Source
-from gateway.models import ApiKey, Budget, BudgetSpend, Limit, Tenant
+from gateway.models import (
+    ApiKey,
+    Budget,
+    BudgetSpend,
+    Limit,
+    Promotion,
+    Tenant,
+    TrafficChange,
+    VersionWeight,
+)
 from tests.api.gateway_process import Gateway, fresh, wait_until
 from tests.api.management import CREDENTIAL, KINDS, Manager, manager_of, path_of
 from tests.upstreams.simulators import RunningSimulator, running_simulator
@@ -150,6 +159,21 @@ def test_lists_are_filtered_by_what_rows_belong_to(manager: Manager) -> None:
         ("keys?tenant=nobody", []),
     ]:
         assert [row["id"] for row in manager.get(path)["results"]] == found
+
+
+def test_a_limit_of_an_address_is_found_by_every_spelling_of_it(
+    manager: Manager,
+) -> None:
+    made = manager.make("limits", tenant=None, address="2001:DB8:0::7")
+    assert (made["address"], made["tenant"]) == ("2001:db8::7", None)
+    assert made["rate_limit_id"] == ""
+    for spelling in ("2001:db8::7", "2001:DB8:0:0::7"):
+        assert manager.get(f"limits?address={spelling}")["results"] == [made]
+    assert manager.get("limits?address=::1")["results"] == []
+    changed = manager.change(f"limits/{made['id']}", address="::ffff:9.9.9.9")
+    assert changed["address"] == "9.9.9.9"
+    assert manager.change(f"limits/{made['id']}", address=None)["address"] is None
+    manager.delete(f"limits/{made['id']}")  # it would hold for everybody
 
 
 # --- Keys ----------------------------------------------------------------------------------
@@ -350,3 +374,33 @@ def test_a_budget_shows_what_its_current_period_has_spent(manager: Manager) -> N
     monthly = manager.make("budgets", period="month")
     assert monthly["period_start"].endswith("-01")
     assert monthly["resets_at"].endswith("-01T00:00:00+00:00")
+
+
+def test_traffic_is_shown_as_it_stands_with_what_was_done(manager: Manager) -> None:
+    rows = manager.gateway.rows
+    for version, weight in (("v1", 70), ("v2", 30)):
+        rows(VersionWeight).create(version=version, weight=weight)
+    rows(Promotion).create(
+        version="v2", step_percent=30, next_step_at="2040-01-01T00:00:00Z"
+    )
+    for weight in (10, 30):
+        rows(TrafficChange).create(
+            action="set_weight",
+            version="v2",
+            active_version="v1",
+            weights={"v2": weight},
+        )
+    try:
+        shown = manager.get("traffic?limit=1")
+        assert shown["versions"] == [
+            {"version": "v1", "weight": 70, "draining": False},
+            {"version": "v2", "weight": 30, "draining": False},
+        ]
+        assert (shown["active_version"], shown["previous_version"]) == ("v1", None)
+        assert shown["promotion"]["next_step_at"] == "2040-01-01T00:00:00+00:00"
+        assert [each["weights"] for each in shown["history"]] == [{"v2": 30}]
+        assert manager.send("GET", "traffic?limit=0").status == 400
+        assert manager.send("POST", "traffic", {}).status == 405
+    finally:
+        for row in (VersionWeight, Promotion, TrafficChange):
+            rows(row).all().delete()

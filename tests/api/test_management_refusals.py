@@ -43,6 +43,10 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("limits", {"measure": "bananas"}, "measure"),
     ("limits", {"window": ""}, "window"),
     ("limits", {"key": "nobody"}, "key"),
+    ("limits", {"address": "10.0.0.0/8"}, "address"),
+    ("limits", {"address": ""}, "address"),
+    ("limits", {"address": 7}, "address"),
+    ("limits", {"rate_limit_id": "mine"}, "rate_limit_id"),
     ("budgets", {"amount_usd": -1}, "amount_usd"),
     ("budgets", {"amount_usd": 0.12345678}, "amount_usd"),
     ("budgets", {"is_hard": "yes"}, "is_hard"),
@@ -87,6 +91,8 @@ def test_a_limit_of_two_owners_and_a_budget_of_none_are_refused(
     key, tenant = manager.make("keys")["id"], manager.make("tenants")["name"]
     body = {"amount": 1, "key": key, "tenant": tenant}
     assert manager.send("POST", "limits", body).status == 400
+    body = {"amount": 1, "key": key, "address": "::1"}
+    assert manager.send("POST", "limits", body).status == 400
     assert manager.send("POST", "budgets", {"amount_usd": 1}).status == 400
 
 
@@ -108,6 +114,7 @@ def test_a_body_that_is_no_object_is_refused(manager: Manager) -> None:
         ("limit=100000000000000000000", "limit"),
         ("tennant=x", "tennant"),
         ("after=x", "after"),
+        ("address=here", "address"),
     ],
 )
 def test_a_bad_query_is_refused_by_name(

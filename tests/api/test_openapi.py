@@ -46,6 +46,7 @@ MANAGEMENT_ROUTES = {
         for method in ("get", "patch", "delete")
     ),
     ("post", "/api/keys/{row_id}/rotate"),
+    ("get", "/api/traffic"),
     ("get", "/api/usage"),
     ("get", "/api/usage/records"),
 }

@@ -52,6 +52,17 @@ def test_a_budget_that_is_set_anew_is_the_same_row_with_its_own_options(
     assert allowances(tenant)["budget_usd_per_day"] == Decimal("2.5")
 
 
+def test_what_a_load_balancer_set_is_its_own(tenant: Tenant) -> None:
+    own = limit(tenant, 5, rate_limit_id="edge-7")
+    assert allowances(tenant)["requests_per_minute"] is None
+    set_allowances(tenant, {"requests_per_minute": 11})
+    assert allowances(tenant)["requests_per_minute"] == 11
+    set_allowances(tenant, {"requests_per_minute": None})
+    assert list(tenant.limits.all()) == [own]
+    own.refresh_from_db()
+    assert own.amount == 5
+
+
 def test_setting_leaves_one_row_of_the_kind_and_all_of_the_others(
     tenant: Tenant,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from django.core.handlers.asgi import ASGIRequest
 from typing_extensions import override
 
+from gateway.caller_address import normal_address
 from gateway.dialects.openai.request.body import read_object
 from gateway.errors import DatabaseAway, InvalidRequest
 from gateway.kinds import Right
@@ -88,6 +89,14 @@ def page_size(given: str | None) -> int:
     if not NUMBER.fullmatch(given) or not 1 <= int(given) <= MAX_PAGE:
         raise InvalidRequest(f"limit must be 1 to {MAX_PAGE}.", param="limit")
     return int(given)
+
+
+def ip_address(given: str, param: str) -> str:
+    """Read an IP address, into its normal form."""
+    try:
+        return normal_address(given)
+    except ValueError as error:
+        raise InvalidRequest(f"{param} must be an IP address.", param=param) from error
 
 
 def row_number(given: str | None, param: str) -> str | None:

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from typing_extensions import override
 
 from gateway.allowances import NAMES
+from gateway.caller_address import normal_address
 from gateway.kinds import Right
 from gateway.models.quotas import MAX_AMOUNT
 
@@ -96,6 +97,20 @@ class NameOfField(serializers.SlugRelatedField[Any]):
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+class AddressField(serializers.IPAddressField):
+    """An IP address, written in its one normal form."""
+
+    @override
+    def to_internal_value(self, data: Any) -> str:
+        """Refuse what is no address."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        try:
+            return normal_address(data)
+        except ValueError:
+            self.fail("invalid")
 
 
 def names_field(**kwargs: Any) -> serializers.ListField:

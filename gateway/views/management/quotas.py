@@ -13,7 +13,7 @@ from gateway.access import NANO_PER_USD
 from gateway.kinds import Period
 from gateway.models import ApiKey, Budget, Limit, Model, Provider, Tenant
 from gateway.spending import current_period, with_spending
-from gateway.views.management.fields import NameOfField
+from gateway.views.management.fields import AddressField, NameOfField
 from gateway.views.management.rows import RowSerializer
 
 OWN_LIMIT = ("id", "measure", "amount", "window", "enabled")
@@ -56,7 +56,7 @@ class OwnBudgetSerializer(RowSerializer[Budget]):
 
 
 class LimitSerializer(RowSerializer[Limit]):
-    """A limit; of a key, a tenant, a model or a provider, of everybody without one."""
+    """A limit; of a key, tenant, model, provider or address, of everybody without one."""
 
     tenant = NameOfField(slug_field="name", queryset=Tenant.objects.all(), **OPTIONAL)
     key = NameOfField(
@@ -69,11 +69,21 @@ class LimitSerializer(RowSerializer[Limit]):
     provider = NameOfField(
         slug_field="name", queryset=Provider.objects.all(), **OPTIONAL
     )
+    address = AddressField(**OPTIONAL)
 
     class Meta:
         model = Limit
-        fields = (*OWN_LIMIT, "tenant", "key", "model", "provider", *MOMENTS)
-        read_only_fields = ("id", *MOMENTS)
+        fields = (
+            *OWN_LIMIT,
+            "tenant",
+            "key",
+            "model",
+            "provider",
+            "address",
+            "rate_limit_id",
+            *MOMENTS,
+        )
+        read_only_fields = ("id", "rate_limit_id", *MOMENTS)
 
 
 class BudgetSerializer(RowSerializer[Budget]):

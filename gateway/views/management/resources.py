@@ -95,6 +95,7 @@ LIMITS = Resource(
         "key": "api_key__public_id",
         "model": "model__name",
         "provider": "provider__name",
+        "address": "address",
     },
 )
 BUDGETS = Resource(

@@ -12,13 +12,7 @@ from gateway.errors import Conflict
 from gateway.kinds import Right, Source
 from gateway.models import ApiKey, Model, Tenant
 from gateway.models.configuration import Row
-from gateway.operations import OWNED_FIELDS
-
-ORIGINS = {
-    Source.ENVIRONMENT: "comes from environment variables",
-    Source.DISCOVERY: "follows what the provider says it has",
-    Source.SIMULATOR: "belongs to AILB's simulator",
-}
+from gateway.operations import check_owned, check_stays_away
 
 
 def check_change(
@@ -52,18 +46,6 @@ def check_change(
                 "This request was made with a key of this tenant, which would disable "
                 "the key. Use one of another tenant.",
                 param="enabled",
-            )
-
-
-def check_owned(row: Row, values: Mapping[str, Any]) -> None:
-    """Refuse other values for what belongs to the environment, discovery or simulator."""
-    if row.source == Source.OPERATOR:
-        return
-    for name in OWNED_FIELDS.get(type(row), ()):
-        if name in values and values[name] != getattr(row, name):
-            raise Conflict(
-                f"{name}: this row {ORIGINS[Source(row.source)]}; it is changed there.",
-                param=name,
             )
 
 
@@ -101,15 +83,6 @@ def check_deletion(row: models.Model, principal: Principal) -> None:
             check_stays_away(row, "It")
         case _:
             return  # it belongs to operators alone
-
-
-def check_stays_away(row: Row, named: str) -> None:
-    """Refuse to delete what its owner would make anew; what is withdrawn may go."""
-    if row.source == Source.OPERATOR or row.is_withdrawn:
-        return
-    raise Conflict(
-        f"{named} {ORIGINS[Source(row.source)]} and would come back. Disable it instead."
-    )
 
 
 def check_rotation(row: ApiKey) -> None:

@@ -11,7 +11,12 @@ from rest_framework.request import Request
 
 from gateway.keyring import DEFAULT_OVERLAP
 from gateway.views.management import resources, schema
-from gateway.views.management.base import ManagementView, page_size, row_number
+from gateway.views.management.base import (
+    ManagementView,
+    ip_address,
+    page_size,
+    row_number,
+)
 from gateway.views.management.fields import WholeNumberField
 from gateway.views.management.refusals import refusals
 from gateway.views.management.resources import Page, Resource
@@ -51,6 +56,8 @@ class RowsView(ResourceView):
         after = query.pop("after", None)
         if self.resource.is_numbered:
             after = row_number(after, "after")
+        if "address" in query:
+            query["address"] = ip_address(query["address"], "address")
         return Page(page_size(query.pop("limit", None)), after, query)
 
 

@@ -45,6 +45,7 @@ def limit_form(**fields: Any) -> dict[str, Any]:
         "api_key": "",
         "model": "",
         "provider": "",
+        "address": "",
         **fields,
     }
 
@@ -105,6 +106,7 @@ def test_a_limit_is_made_for_each_kind_of_target(admin_client: Client) -> None:
 @pytest.mark.parametrize(
     ("field", "fields"),
     [
+        ("address", {"address": "10.0.0.0/8"}),
         ("window", {"window": ""}),
         ("amount", {"amount": "0"}),
         ("measure", {"measure": "patience"}),
@@ -115,6 +117,28 @@ def test_a_bad_limit_is_refused_at_its_field(
 ) -> None:
     response = admin_client.post(f"{LIMITS}add/", limit_form(**fields))
     assert set(errors_in(response)) == {field}
+
+
+def test_a_limit_of_an_address_is_kept_in_its_normal_form(admin_client: Client) -> None:
+    for given, kept in (
+        ("2001:DB8:0::1", "2001:db8::1"),
+        ("::ffff:9.9.9.9", "9.9.9.9"),
+    ):
+        data = limit_form(address=given)
+        assert saved(admin_client.post(f"{LIMITS}add/", data))
+        assert Limit.objects.latest("id").address == kept
+    admin_client.get(LIMITS)  # says what was saved
+    page = text_of(admin_client.get(f"{LIMITS}?q=2001:db8"))
+    assert "address 2001:db8::1" in page
+    assert "9.9.9.9" not in page
+
+
+def test_a_limit_says_that_a_load_balancer_set_it(admin_client: Client) -> None:
+    row = Limit.objects.create(amount=5, rate_limit_id="edge-7")
+    Limit.objects.create(amount=6)
+    for page in (LIMITS, f"{LIMITS}{row.pk}/change/"):
+        assert "a load balancer, as edge-7" in text_of(admin_client.get(page))
+    assert "an operator" in text_of(admin_client.get(LIMITS))
 
 
 def test_a_limit_of_two_targets_is_refused(admin_client: Client) -> None:

@@ -44,8 +44,17 @@ from tests.gateway.limits.quotas import DAY, limit
             ),
             "requests",
         ),
+        (
+            limit(1, window_s=1, scope=Scope.ADDRESS),
+            0.5,
+            (
+                "The limit of 1 request per second for this address is reached. "
+                "Try again in 1 s."
+            ),
+            "requests",
+        ),
     ],
-    ids=["requests", "tokens", "concurrency"],
+    ids=["requests", "tokens", "concurrency", "address"],
 )
 def test_a_refusal_says_which_limit_of_whom_and_how_long(row, wait_s, message, kind):
     error = rate_limited(row, wait_s=wait_s, standings=())
