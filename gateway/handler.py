@@ -26,6 +26,8 @@ from typing_extensions import override
 
 from gateway.chat import KEEP_ALIVE
 from gateway.errors import AilbError, BodyTooLarge, InvalidRequest
+from gateway.process_figures import Counts, ProcessFigures
+from gateway.runtime import runtime
 from gateway.upload_routes import FORM_BYTES, brings_file
 from gateway.views.base import Visitor, request_id_of
 from gateway.views.documents.downloads import FileStream
@@ -39,6 +41,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 KEEP_ALIVE_S = 15.0  # a stream that is silent for so long gets a comment
 MEBIBYTE = 1024 * 1024
+TRAFFIC = "/v1"  # what is counted as traffic: not probes, metrics and management
 
 
 class ClientLeft(Exception):
@@ -58,6 +61,11 @@ class LeanHandler(ASGIHandler):
     are closed by who opens them), and `response.close()` in a thread.
     """
 
+    def __init__(self) -> None:
+        """Count what is not traffic where nobody looks: no request asks twice."""
+        super().__init__()
+        self._aside = ProcessFigures()
+
     @override
     def load_middleware(self, is_async: bool = False) -> None:
         """Load none: the middleware of settings is the admin's."""
@@ -70,8 +78,25 @@ class LeanHandler(ASGIHandler):
     ) -> None:
         """Answer one request."""
         set_script_prefix("/")
+        is_traffic = scope["path"].startswith(TRAFFIC)
+        figures = runtime.figures if is_traffic else self._aside
+        figures.arrived()
+        try:
+            await self._receive(scope, receive, send, figures.counts)
+        finally:
+            figures.answered()
+
+    async def _receive(
+        self,
+        scope: dict[str, Any],
+        receive: Receive,
+        send: Send,
+        counts: Counts,
+    ) -> None:
+        """Read the request, and answer it or say what is wrong with it."""
         try:
             body = await read_within_limit(scope, receive)
+            counts.bytes_received += len(body)
             request = ASGIRequest(scope, BytesIO(body))
             check_host(request)
         except ClientLeft:
@@ -79,9 +104,9 @@ class LeanHandler(ASGIHandler):
         except AilbError as error:
             response = render_error(error)
             response.headers["x-request-id"] = request_id_of(Visitor(scope).headers)
-            await send_response(response, send)
+            await send_response(response, send, counts)
             return
-        await self._answer(request, receive, send)
+        await self._answer(request, receive, send, counts)
 
     @override
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
@@ -91,7 +116,9 @@ class LeanHandler(ASGIHandler):
         ]
         return await chain(request)
 
-    async def _answer(self, request: ASGIRequest, receive: Receive, send: Send) -> None:
+    async def _answer(
+        self, request: ASGIRequest, receive: Receive, send: Send, counts: Counts
+    ) -> None:
         """Run the view while watching for the client; stop it when the client leaves."""
         work = asyncio.current_task()
         assert work is not None
@@ -101,12 +128,12 @@ class LeanHandler(ASGIHandler):
         response: HttpResponseBase | None = None
         try:
             response = await self.get_response_async(request)
-            await send_response(response, send)
+            await send_response(response, send, counts)
         except asyncio.CancelledError:
             if not watcher.has_left:
                 raise
             work.uncancel()
-            await say_goodbye(request, response, send)
+            await say_goodbye(request, response, send, counts)
         finally:
             watching.cancel()
             if isinstance(response, EventStream | FileStream):
@@ -191,8 +218,8 @@ def check_host(request: ASGIRequest) -> None:
 PROBES = frozenset({"/livez", "/readyz", "/healthz"})
 
 
-async def send_response(response: HttpResponseBase, send: Send) -> None:
-    """Send a whole answer, or a stream as it comes."""
+async def send_response(response: HttpResponseBase, send: Send, counts: Counts) -> None:
+    """Send a whole answer, or a stream as it comes; count the bytes of its body."""
     headers = [
         (encoded_name(name), value.encode("latin-1"))
         for name, value in response.items()
@@ -204,18 +231,19 @@ async def send_response(response: HttpResponseBase, send: Send) -> None:
     }
     if isinstance(response, EventStream):
         await send(start)
-        await send_events(response, send)
+        await send_events(response, send, counts)
         return
     if isinstance(response, FileStream):
         headers.append((b"content-length", str(response.size).encode("ascii")))
         await send(start)
-        await send_file(response, send)
+        await send_file(response, send, counts)
         return
     body = response.content  # type: ignore[attr-defined]  # views give nothing else
     if response.status_code != HTTPStatus.NO_CONTENT:  # RFC 9110, 8.6
         headers.append((b"content-length", str(len(body)).encode("ascii")))
     await send(start)
     await send({"type": "http.response.body", "body": body})
+    counts.bytes_sent += len(body)
 
 
 @lru_cache(maxsize=256)  # few names, in every answer
@@ -224,9 +252,9 @@ def encoded_name(name: str) -> bytes:
     return name.lower().encode("ascii")
 
 
-async def send_events(response: EventStream, send: Send) -> None:
+async def send_events(response: EventStream, send: Send, counts: Counts) -> None:
     """Send events as they come, one write each, and a comment when none comes."""
-    pacer = Pacer(send)
+    pacer = Pacer(send, counts)
     try:
         async with aclosing(response.events()) as events:
             async for chunk in events:
@@ -236,10 +264,11 @@ async def send_events(response: EventStream, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def send_file(response: FileStream, send: Send) -> None:
+async def send_file(response: FileStream, send: Send, counts: Counts) -> None:
     """Send a file's content, no faster than the client takes it."""
     async for block in response.blocks():
         await send({"type": "http.response.body", "body": block, "more_body": True})
+        counts.bytes_sent += len(block)
     await send({"type": "http.response.body", "body": b""})
 
 
@@ -249,9 +278,12 @@ class Pacer:
     Chunks are whole events, so a comment between two of them never breaks one.
     """
 
-    def __init__(self, send: Send, *, keep_alive_s: float = KEEP_ALIVE_S) -> None:
+    def __init__(
+        self, send: Send, counts: Counts, *, keep_alive_s: float = KEEP_ALIVE_S
+    ) -> None:
         """Start the clock; `keep_alive_s` is the longest silence."""
         self._send = send
+        self._counts = counts
         self._keep_alive_s = keep_alive_s
         self._loop = asyncio.get_running_loop()
         self._sent_s = self._loop.time()
@@ -267,6 +299,7 @@ class Pacer:
         await self._send(
             {"type": "http.response.body", "body": chunk, "more_body": True}
         )
+        self._counts.bytes_sent += len(chunk)
         self._is_sending = False
         self._sent_s = self._loop.time()
 
@@ -289,12 +322,13 @@ class Pacer:
         await self._send(
             {"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True}
         )
+        self._counts.bytes_sent += len(KEEP_ALIVE)
         self._sent_s = self._loop.time()
         self._comment = None
 
 
 async def say_goodbye(
-    request: ASGIRequest, response: HttpResponseBase | None, send: Send
+    request: ASGIRequest, response: HttpResponseBase | None, send: Send, counts: Counts
 ) -> None:
     """End a stream that the server's stop cuts off with its one error event."""
     is_draining = request.scope.get("state", {}).get("is_draining")
@@ -304,11 +338,7 @@ async def say_goodbye(
         or not isinstance(response, EventStream)
     ):
         return
-    await send(
-        {
-            "type": "http.response.body",
-            "body": response.farewell(),
-            "more_body": True,
-        }
-    )
+    farewell = response.farewell()
+    await send({"type": "http.response.body", "body": farewell, "more_body": True})
+    counts.bytes_sent += len(farewell)
     await send({"type": "http.response.body", "body": b""})

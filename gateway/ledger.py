@@ -14,6 +14,7 @@ from gateway.access import NANO_PER_USD
 from gateway.dialects.record import Usage
 from gateway.errors import AilbError, AllAttemptsFailed
 from gateway.kinds import FaultDomain, Operation
+from gateway.process_figures import ProcessFigures, ProviderCounts
 from gateway.routing.rules import RULES
 from gateway.snapshot import Deployment
 from gateway.spool import Spool
@@ -89,10 +90,11 @@ class Entry:
 class Ledger:
     """Closes the books of requests; a process has one."""
 
-    def __init__(self, spool: Spool, *, worker: str) -> None:
+    def __init__(self, spool: Spool, *, worker: str, figures: ProcessFigures) -> None:
         """`worker` is this process's name in the books: 16 characters, never used again."""
         self._spool = spool
         self._worker = worker
+        self._figures = figures
         self._numbers = count(1)
 
     def settle(self, entry: Entry) -> None:
@@ -100,7 +102,7 @@ class Ledger:
         if entry.has_reached_provider:
             uid = f"{self._worker}{next(self._numbers):016x}"
             self._spool.append(usage_line(entry, worker=self._worker, uid=uid))
-        observe(entry)
+        observe(entry, self._figures)
 
 
 def usage_line(entry: Entry, *, worker: str, uid: str) -> bytes:
@@ -170,9 +172,15 @@ def milliseconds(value_s: float) -> float:
     return round(value_s * 1000, 3)
 
 
-def observe(entry: Entry) -> None:
+def observe(entry: Entry, figures: ProcessFigures) -> None:
     """Count a finished request, and write its log line, without prompt or key."""
     provider = entry.provider
+    counts = figures.settled(
+        provider,
+        entry.domain,
+        duration_s=entry.duration_s,
+        first_content_s=entry.first_content_s,
+    )
     labels = (entry.operation, entry.model, provider)
     metrics.REQUESTS.labels(*labels, entry.status).inc()
     metrics.REQUEST_DURATION.labels(*labels).observe(entry.duration_s)
@@ -183,22 +191,28 @@ def observe(entry: Entry) -> None:
             entry.first_content_s
         )
     if entry.usage is not None:
-        count_tokens(entry.usage, entry.model, provider)
+        count_tokens(entry.usage, entry.model, provider, counts)
     if entry.has_reached_provider:
-        count_cost(entry.cost_nano_usd, entry.model, provider)
+        count_cost(entry.cost_nano_usd, entry.model, provider, counts)
     if logger.isEnabledFor(logging.INFO):
         logger.info("request", extra=line_of(entry))
 
 
-def count_cost(cost_nano_usd: int | None, model: str, provider: str) -> None:
+def count_cost(
+    cost_nano_usd: int | None, model: str, provider: str, counts: ProviderCounts
+) -> None:
     """Add a request's cost to the counters; an unknown one is counted as such."""
     if cost_nano_usd is None:
+        counts.unpriced_requests += 1
         metrics.UNPRICED_REQUESTS.labels(model, provider).inc()
     elif cost_nano_usd:
+        counts.cost_nano_usd += cost_nano_usd
         metrics.COST.labels(model, provider).inc(cost_nano_usd / NANO_PER_USD)
 
 
-def count_tokens(usage: Usage, model: str, provider: str) -> None:
+def count_tokens(
+    usage: Usage, model: str, provider: str, counts: ProviderCounts
+) -> None:
     """Add a request's tokens to the counters."""
     for kind, tokens in (
         ("input", usage.input_tokens),
@@ -211,6 +225,7 @@ def count_tokens(usage: Usage, model: str, provider: str) -> None:
         ("audio_output", usage.audio_output_tokens),
     ):
         if tokens:
+            counts.tokens[kind] = counts.tokens.get(kind, 0) + tokens
             metrics.TOKENS.labels(model, provider, kind).inc(tokens)
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import orjson
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 
 from gateway.addresses import origin
+from gateway.config_rows import read_rows
 from gateway.crypto import Secret, SecretUnreadable
 from gateway.dialects.record import UpstreamModel
+from gateway.errors import Conflict
 from gateway.kinds import Source
 from gateway.models import Deployment, Model, Provider
 from gateway.models.configuration import Row
 from gateway.models.validators import validate_name
-from gateway.snapshot_compiler import AUTO, LATEST
+from gateway.snapshot_compiler import AUTO, LATEST, compile_rows
 
 MAX_NAME_LENGTH = 200
 ADVISORY_LOCK = 0x61696C62  # "ailb"
@@ -28,6 +32,11 @@ OWNED_FIELDS: Mapping[type[Row], tuple[str, ...]] = {
     Provider: ("name", "kind", "base_url", "credential"),
     Model: ("name",),
     Deployment: ("model", "provider", "upstream_model"),
+}
+ORIGINS: Mapping[Source, str] = {
+    Source.ENVIRONMENT: "comes from environment variables",
+    Source.DISCOVERY: "follows what the provider says it has",
+    Source.SIMULATOR: "belongs to AILB's simulator",
 }
 FALLBACKS_GRAMMAR = "model=fallback,fallback;model=fallback"
 
@@ -107,6 +116,93 @@ def model_row(name: str, source: Source) -> Model:
     if row.source == Source.SIMULATOR:
         save_changes(row, source=source)
     return row
+
+
+def check_owned(row: Row, values: Mapping[str, Any]) -> None:
+    """Refuse other values for what belongs to the environment, discovery or simulator.
+
+    Raises:
+        Conflict: It names the field and the owner.
+
+    """
+    if row.source == Source.OPERATOR:
+        return
+    for name in OWNED_FIELDS.get(type(row), ()):
+        if name in values and values[name] != getattr(row, name):
+            raise Conflict(
+                f"{name}: this row {ORIGINS[Source(row.source)]}; it is changed there.",
+                param=name,
+            )
+
+
+def check_stays_away(row: Row, named: str) -> None:
+    """Refuse to delete what its owner would make anew; what is withdrawn may go.
+
+    Raises:
+        Conflict: It says so of `named`.
+
+    """
+    if row.source == Source.OPERATOR or row.is_withdrawn:
+        return
+    raise Conflict(
+        f"{named} {ORIGINS[Source(row.source)]} and would come back. Disable it instead."
+    )
+
+
+def save_valid(row: models.Model, values: Mapping[str, Any]) -> bool:
+    """Write what differs, if its owner and the row itself allow it; say whether it did.
+
+    A new row is written in any case, one without a difference is left alone.
+
+    Raises:
+        Conflict: See `check_owned`.
+        ValidationError: From the row's own `full_clean`.
+        IntegrityError: From the database, of what only its constraints know.
+
+    """
+    if isinstance(row, Row):
+        check_owned(row, values)
+    is_new = row.pk is None
+    changed = [n for n, value in values.items() if is_new or differs(row, n, value)]
+    if not (changed or is_new):
+        return False
+    for name in changed:
+        setattr(row, name, values[name])
+    # Each check constraint would be a query, twenty for a deployment; their ranges are
+    # the fields' own, and the database has them all the same.
+    row.full_clean(validate_constraints=False)
+    for constraint in row._meta.constraints:
+        if isinstance(constraint, models.UniqueConstraint):
+            constraint.validate(type(row), row)
+    row.save()
+    return True
+
+
+def differs(row: models.Model, name: str, value: object) -> bool:
+    """Say whether a field has another value; JSON's `true` is not its `1`."""
+    stored = getattr(row, name)
+    if isinstance(value, dict | list):
+        return canonical(stored) != canonical(value)
+    return bool(stored != value)
+
+
+def canonical(value: object) -> bytes:
+    """Write JSON in one way only: sorted keys, no blanks."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def check_serves() -> None:
+    """Compile the rows as they are now, in the transaction that changed them.
+
+    Raises:
+        ConfigurationError: They would not serve; the message names the row.
+
+    """
+    compile_rows(
+        read_rows(),
+        keys=settings.AILB_ENCRYPTION_KEYS,
+        default_strategy=settings.ROUTING_STRATEGY,
+    )
 
 
 def sync_deployments(

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from gateway.access import NANO_PER_USD
 from gateway.heartbeat import FRESH_S
+from gateway.kinds import WorkerState
 from gateway.models import Heartbeat
 from gateway.routing.health import HealthTable
 from gateway.routing.statistics import ProviderStatistics
@@ -23,11 +24,21 @@ def worker_report(
     health: HealthTable,
     statistics: Mapping[str, ProviderStatistics],
     *,
+    versions: Mapping[str, ProviderStatistics],
+    traffic: Mapping[str, Any],
+    problems: Mapping[str, str],
     now_s: float,
 ) -> dict[str, Any]:
-    """Say how this worker stands, in a form that JSON keeps; `now_s` is monotonic."""
+    """Say how this worker stands, in a form that JSON keeps; `now_s` is monotonic.
+
+    `traffic` are the figures of its process; `problems` say what is not whole, by part,
+    empty where all is well.
+    """
     return {
+        "problems": problems,
+        "traffic": traffic,
         "statistics": {name: each.as_dict() for name, each in statistics.items()},
+        "versions": {label: each.as_dict() for label, each in versions.items()},
         "in_flight": {
             provider.name: health.provider_in_flight(provider)
             for provider in snapshot.providers.values()
@@ -57,8 +68,11 @@ def other_reports(*, worker: str) -> list[tuple[Report, bool]]:
 
     """
     live_since = timezone.now() - timedelta(seconds=FRESH_S)
-    rows = Heartbeat.objects.exclude(worker=worker).values_list("report", "beat_at")
-    return [(report, beat_at >= live_since) for report, beat_at in rows]
+    rows = Heartbeat.objects.exclude(worker=worker)
+    return [
+        (report, beat_at >= live_since and state != WorkerState.ENDED)
+        for report, beat_at, state in rows.values_list("report", "beat_at", "state")
+    ]
 
 
 def routing_stats(

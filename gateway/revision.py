@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import connections, models
+from django.db import connections, models, transaction
 
 from gateway.errors import ConfigurationError
 from gateway.models import (
@@ -43,6 +43,18 @@ def current(using: str = "default") -> int:
     """Read the revision of the configuration; 0 before the first row was written."""
     row = ConfigRevision.objects.using(using).filter(id=1)
     return row.values_list("revision", flat=True).first() or 0
+
+
+def bump(using: str = "default") -> int:
+    """Count one change without any, so that every worker compiles anew; give the revision.
+
+    Raises:
+        django.db.Error: The database is away.
+
+    """
+    with transaction.atomic(using), connections[using].cursor() as cursor:
+        cursor.execute(bump_statement())
+        return current(using)
 
 
 def install(using: str) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import date
+from functools import partial
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -18,10 +19,12 @@ from gateway.auth import UNCHECKABLE, Principal, Visitor, make_door
 from gateway.database_threads import DatabaseThreads
 from gateway.dispatch import Dispatcher
 from gateway.errors import KeyUncheckable
-from gateway.heartbeat import INTERVAL_S, Pulse, live_workers
+from gateway.heartbeat import INTERVAL_S, Pulse, http_address, live_workers
+from gateway.kinds import WorkerState
 from gateway.ledger import Ledger
 from gateway.limits import Limiter
 from gateway.parts import SharedParts, make_parts
+from gateway.process_figures import ProcessFigures
 from gateway.remembering import Remembering
 from gateway.reranking import Reranker
 from gateway.retrieving import Retrieving
@@ -57,7 +60,9 @@ class Runtime:
             default_strategy=settings.ROUTING_STRATEGY,
             last_good=settings.AILB_SNAPSHOT_FILE,
         )
-        self.pulse = Pulse(instance=settings.AILB_MODULE_ID, run=settings.AILB_RUN)
+        self.pulse = make_pulse()
+        self.figures = ProcessFigures()
+        self._is_stopping = False
         self.upstream = Upstream()
         self.limiter = Limiter(
             worker=self.pulse.worker, redis_url=settings.REDIS_URL or None
@@ -65,7 +70,7 @@ class Runtime:
         self.limiter.set_share(settings.AILB_WORKERS)
         self.dispatcher = Dispatcher(self.upstream, self.limiter)
         self.spool = Spool(settings.AILB_SPOOL_DIR, self.pulse.worker)
-        self.ledger = Ledger(self.spool, worker=self.pulse.worker)
+        self.ledger = Ledger(self.spool, worker=self.pulse.worker, figures=self.figures)
         self.door = make_door(
             mode=settings.AILB_AUTH,
             host=settings.HOST,
@@ -130,6 +135,24 @@ class Runtime:
         except DATABASE_AWAY as error:
             logger.debug("they sleep until they are asked for", exc_info=error)
 
+    def drain(self) -> None:
+        """Note that this process has been told to stop; what it has begun it ends."""
+        self._is_stopping = True
+
+    @property
+    def state(self) -> WorkerState:
+        """How this process stands while it serves: DRAINING wants no further requests."""
+        is_draining = self._is_stopping or self.draining_version is not None
+        return WorkerState.DRAINING if is_draining else WorkerState.SERVING
+
+    @property
+    def draining_version(self) -> str | None:
+        """The version of this instance, when its requests were taken away; else None."""
+        if not self.snapshots.is_loaded:
+            return None
+        version: str = settings.AILB_VERSION_LABEL
+        return version if version in self.snapshots.current.traffic.draining else None
+
     async def stop(self) -> None:
         """End every task, close every connection."""
         await self.memory.flush()
@@ -137,11 +160,14 @@ class Runtime:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        last_beat = (
+            self._next_beat(WorkerState.ENDED) if self.snapshots.is_loaded else None
+        )
         await self.upstream.aclose()
         await self.limiter.aclose()
         with suppress(TimeoutError, *DATABASE_AWAY):
             async with asyncio.timeout(CLOSE_LIMIT_S):
-                await self.in_database(self._write_last_books)
+                await self.in_database(partial(self._write_last, last_beat))
         await self.memory.aclose()
         await self.retrieving.aclose()
         await self._parts.aclose()
@@ -206,13 +232,21 @@ class Runtime:
             await asyncio.sleep(INTERVAL_S)
 
     async def _beat_once(self) -> None:
-        report, revision = self.report(), self.snapshots.current.revision
+        beat = self._next_beat(self.state)
         try:
-            await self.in_database(
-                lambda: self.pulse.beat(report, config_revision=revision)
-            )
+            await self.in_database(beat)
         except DATABASE_AWAY as error:
             logger.debug("heartbeat not written", exc_info=error)
+
+    def _next_beat(self, state: WorkerState) -> Callable[[], None]:
+        """Take the figures, and give what writes them."""
+        self.figures.measure()
+        return partial(
+            self.pulse.beat,
+            self.report(),
+            config_revision=self.snapshots.current.revision,
+            state=state,
+        )
 
     async def _keep_books(self) -> None:
         while True:
@@ -257,8 +291,10 @@ class Runtime:
         uses, self._key_uses = self._key_uses, {}
         return uses
 
-    def _write_last_books(self) -> None:
+    def _write_last(self, beat: Callable[[], None] | None) -> None:
         self.spool.close()
+        if beat is not None:
+            beat()
         books_turn(self.pulse.worker, self._key_uses, has_quotas=False)
         bookkeeping.drain(settings.AILB_SPOOL_DIR)
 
@@ -269,8 +305,28 @@ class Runtime:
             self.snapshots.current,
             live.health,
             live.statistics,
+            versions=live.versions,
+            traffic=self.figures.as_dict(),
+            problems={
+                "configuration": self.snapshots.problem or "",
+                "memory": self.memory.problem,
+                "documents": self.retrieving.problem,
+            },
             now_s=time.monotonic(),
         )
+
+
+def make_pulse() -> Pulse:
+    """Make what tells others of this process, as the settings say."""
+    return Pulse(
+        instance=settings.AILB_MODULE_ID,
+        run=settings.AILB_RUN,
+        version=settings.AILB_VERSION_LABEL,
+        address=settings.AILB_PUBLIC_URL
+        or settings.AILB_HTTP_ADDRESS
+        or http_address(settings.HOST, settings.HTTP_PORT),
+        workers=settings.AILB_WORKERS,
+    )
 
 
 def books_turn(

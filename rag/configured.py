@@ -5,17 +5,19 @@ from __future__ import annotations
 import atexit
 import threading
 from functools import partial
+from pathlib import Path
 
 from django.apps import apps
 from django.conf import settings
 
+from rag.embedder_files import find_problem
 from rag.embedders import Embedders
 from rag.embedding import load_embedder
 from rag.embedding_lanes import EmbeddingLanes
 from rag.files import DocumentFiles
 from rag.library import Library
 from rag.packaged_model import INSTALLED
-from rag.vectorstore import VectorStore
+from rag.vectorstore import TIMEOUT_S, VectorStore
 
 
 def make_embedders() -> Embedders:
@@ -35,15 +37,31 @@ def make_lanes(model: str, precision: str) -> EmbeddingLanes:
             model=model,
             precision=precision,
             allow_downloads=settings.AILB_ALLOW_DOWNLOADS,
-            folders=[INSTALLED, settings.AILB_DATA_DIR / "embedders"],
+            folders=export_folders(),
         )
     )
 
 
-def make_store() -> VectorStore | None:
+def export_folders() -> list[Path]:
+    """Say where the packaged model's exports are looked for."""
+    return [INSTALLED, settings.AILB_DATA_DIR / "embedders"]
+
+
+def embedder_problem() -> str:
+    """Say why the embedder that the settings name could not be loaded; empty: it could."""
+    return find_problem(
+        model=settings.EMBEDDING_MODEL,
+        precision=settings.AILB_EMBEDDING_PRECISION,
+        allow_downloads=settings.AILB_ALLOW_DOWNLOADS,
+        folders=export_folders(),
+    )
+
+
+def make_store(*, timeout_s: float = TIMEOUT_S) -> VectorStore | None:
     """Make the vector store of this installation, None without one; connects later.
 
-    Several installations may use one server: each has a database of its own there.
+    Several installations may use one server: each has a database of its own there. A
+    request to it may take `timeout_s`.
 
     Raises:
         django.db.Error: The database, which knows the installation's name, is away.
@@ -53,7 +71,8 @@ def make_store() -> VectorStore | None:
     if not url:
         return None
     installation = apps.get_model("gateway", "Installation").objects.get()
-    return VectorStore(url, database=f"ailb-{installation.uid}")
+    database = f"ailb-{installation.uid}"
+    return VectorStore(url, database=database, timeout_s=timeout_s)
 
 
 def make_library() -> Library:

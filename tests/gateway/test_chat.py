@@ -25,6 +25,7 @@ from gateway.errors import AilbError
 from gateway.kinds import Algorithm, Operation, Right
 from gateway.ledger import Ledger
 from gateway.limits import Limiter
+from gateway.process_figures import ProcessFigures
 from gateway.simulator import Simulator
 from gateway.snapshot import Deployment, Model, Provider, Snapshot, Strategy
 from gateway.spool import Spool
@@ -80,7 +81,7 @@ async def opened(*urls: str, patience_s: float) -> AsyncIterator[ChatStream]:
             snapshot=snapshot_of(*urls),
             dispatcher=Dispatcher(upstream, limiter),
             limiter=limiter,
-            ledger=Ledger(spool, worker="w"),
+            ledger=Ledger(spool, worker="w", figures=ProcessFigures()),
         )
         try:
             stream = await open_stream(CALL, context, spawn, patience_s=patience_s)

@@ -11,6 +11,7 @@ import pytest
 from gateway.chat import KEEP_ALIVE
 from gateway.errors import BodyTooLarge
 from gateway.handler import ClientLeft, Pacer, read_body
+from gateway.process_figures import Counts
 
 SILENCE_S = 0.02
 LIMIT_S = 5.0
@@ -41,7 +42,7 @@ class Wire:
 
 async def test_each_silence_gets_one_comment() -> None:
     wire = Wire()
-    pacer = Pacer(wire.send, keep_alive_s=SILENCE_S)
+    pacer = Pacer(wire.send, Counts(), keep_alive_s=SILENCE_S)
     loop = asyncio.get_running_loop()
     started_s = loop.time()
     assert [await wire.next() for _ in range(3)] == [KEEP_ALIVE] * 3
@@ -51,7 +52,7 @@ async def test_each_silence_gets_one_comment() -> None:
 
 async def test_a_comment_never_falls_into_an_event_that_is_being_sent() -> None:
     wire = Wire()
-    pacer = Pacer(wire.send, keep_alive_s=SILENCE_S)
+    pacer = Pacer(wire.send, Counts(), keep_alive_s=SILENCE_S)
     wire.open_after(10 * SILENCE_S)
     await pacer.send(b"data: 1\n\n")
     assert wire.begun == [b"data: 1\n\n"]
@@ -62,7 +63,7 @@ async def test_a_comment_never_falls_into_an_event_that_is_being_sent() -> None:
 
 async def test_an_event_waits_for_the_comment_before_it() -> None:
     wire = Wire()
-    pacer = Pacer(wire.send, keep_alive_s=SILENCE_S)
+    pacer = Pacer(wire.send, Counts(), keep_alive_s=SILENCE_S)
     wire.open_after(10 * SILENCE_S)
     async with asyncio.timeout(LIMIT_S):
         while not wire.begun:
@@ -74,7 +75,7 @@ async def test_an_event_waits_for_the_comment_before_it() -> None:
 
 async def test_comments_do_not_pile_up_for_a_client_that_does_not_read() -> None:
     wire = Wire()
-    pacer = Pacer(wire.send, keep_alive_s=SILENCE_S)
+    pacer = Pacer(wire.send, Counts(), keep_alive_s=SILENCE_S)
     wire.open_after(10 * SILENCE_S)
     await wire.gate.wait()
     assert wire.begun == [KEEP_ALIVE]
@@ -83,7 +84,7 @@ async def test_comments_do_not_pile_up_for_a_client_that_does_not_read() -> None
 
 async def test_nothing_is_sent_after_the_stop() -> None:
     wire = Wire()
-    pacer = Pacer(wire.send, keep_alive_s=SILENCE_S)
+    pacer = Pacer(wire.send, Counts(), keep_alive_s=SILENCE_S)
     await pacer.stop()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(2 * SILENCE_S):

@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 from gateway.dialects.record import Usage
 from gateway.kinds import FaultDomain, Operation, PriceOrigin
 from gateway.ledger import Entry, count_tokens, usage_line
+from gateway.process_figures import ProviderCounts
 from gateway.snapshot import Deployment, Prices, Provider
 from gateway.usage_line import UsageLine
 
@@ -88,7 +89,8 @@ def test_an_estimate_tells_no_speed() -> None:
 
 
 def test_each_token_is_counted_in_exactly_one_kind() -> None:
-    count_tokens(USAGE, "counted", "p")
+    counts = ProviderCounts()
+    count_tokens(USAGE, "counted", "p", counts)
     kinds = {
         "input": 1,
         "cache_read": 2,
@@ -105,4 +107,4 @@ def test_each_token_is_counted_in_exactly_one_kind() -> None:
         for sample in metric.samples
         if sample.name == "ailb_tokens_total" and sample.labels["model"] == "counted"
     }
-    assert found == kinds
+    assert found == counts.tokens == kinds
