@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from typing_extensions import override
 
+from gateway.admin.read_only import ReadOnlyPages
 from gateway.admin.theme import ModelAdmin, badge, page_button
 from gateway.admin.traffic_forms import CancelForm, posted, traffic_page
 from gateway.kinds import PromotionState, TrafficAction
@@ -32,25 +33,6 @@ STATE_COLOURS = {
     PromotionState.ROLLED_BACK: "danger",
 }
 MOMENT = "j M Y H:i:s"
-
-
-class ReadOnlyPages(ModelAdmin[Any]):
-    """Pages of rows that only AILB itself writes."""
-
-    @override
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Say no."""
-        return False
-
-    @override
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Say no."""
-        return False
-
-    @override
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Say no."""
-        return False
 
 
 @admin.register(TrafficPolicy)

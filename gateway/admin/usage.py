@@ -15,7 +15,8 @@ from django.utils.html import format_html
 from typing_extensions import override
 
 from gateway.admin import figures
-from gateway.admin.theme import ChangeList, ModelAdmin, badge
+from gateway.admin.read_only import ReadOnlyPages
+from gateway.admin.theme import ChangeList, badge
 from gateway.admin.usage_export import UsageExports
 from gateway.admin.usage_list import (
     BoundedPaginator,
@@ -59,7 +60,7 @@ WHENCE = {
 
 
 @admin.register(UsageRecord)
-class UsagePages(UsageExports, ModelAdmin[UsageRecord]):
+class UsagePages(UsageExports, ReadOnlyPages):
     """What each request asked for, used and cost."""
 
     list_display = (
@@ -151,21 +152,6 @@ class UsagePages(UsageExports, ModelAdmin[UsageRecord]):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Read the keys' names with the list."""
         return RequestList
-
-    @override
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Say no: requests make these rows."""
-        return False
-
-    @override
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Say no: what happened stays."""
-        return False
-
-    @override
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Say no: old rows go by AILB_USAGE_RETENTION_DAYS."""
-        return False
 
     @override
     def get_urls(self) -> list[Any]:
