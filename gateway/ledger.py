@@ -182,12 +182,14 @@ def observe(entry: Entry, figures: ProcessFigures) -> None:
         first_content_s=entry.first_content_s,
     )
     labels = (entry.operation, entry.model, provider)
-    metrics.REQUESTS.labels(*labels, entry.status).inc()
-    metrics.REQUEST_DURATION.labels(*labels).observe(entry.duration_s)
+    metrics.labelled(metrics.REQUESTS, *labels, entry.status).inc()
+    metrics.labelled(metrics.REQUEST_DURATION, *labels).observe(entry.duration_s)
     if entry.domain is not None:
-        metrics.REQUEST_FAILURES.labels(*labels, entry.domain, entry.code or NONE).inc()
+        metrics.labelled(
+            metrics.REQUEST_FAILURES, *labels, entry.domain, entry.code or NONE
+        ).inc()
     if entry.first_content_s is not None:
-        metrics.TIME_TO_FIRST_TOKEN.labels(entry.model, provider).observe(
+        metrics.labelled(metrics.TIME_TO_FIRST_TOKEN, entry.model, provider).observe(
             entry.first_content_s
         )
     if entry.usage is not None:
@@ -204,10 +206,12 @@ def count_cost(
     """Add a request's cost to the counters; an unknown one is counted as such."""
     if cost_nano_usd is None:
         counts.unpriced_requests += 1
-        metrics.UNPRICED_REQUESTS.labels(model, provider).inc()
+        metrics.labelled(metrics.UNPRICED_REQUESTS, model, provider).inc()
     elif cost_nano_usd:
         counts.cost_nano_usd += cost_nano_usd
-        metrics.COST.labels(model, provider).inc(cost_nano_usd / NANO_PER_USD)
+        metrics.labelled(metrics.COST, model, provider).inc(
+            cost_nano_usd / NANO_PER_USD
+        )
 
 
 def count_tokens(
@@ -226,7 +230,7 @@ def count_tokens(
     ):
         if tokens:
             counts.tokens[kind] = counts.tokens.get(kind, 0) + tokens
-            metrics.TOKENS.labels(model, provider, kind).inc(tokens)
+            metrics.labelled(metrics.TOKENS, model, provider, kind).inc(tokens)
 
 
 def line_of(entry: Entry) -> dict[str, object]:

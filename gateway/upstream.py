@@ -17,7 +17,7 @@ import httpx
 from gateway.errors import UpstreamError
 from gateway.kinds import Fault
 from gateway.snapshot import Provider
-from gateway.transport import AiohttpTransport
+from gateway.transport import AiohttpTransport, Route, route_to
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,13 @@ class Incoming:
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives, decompressed; raises like `read`."""
         with mapped_errors():
-            async for chunk in self._response.aiter_bytes():
+            encoding = self._response.headers.get("content-encoding", "identity")
+            is_plain = encoding == "identity"
+            stream = self._response.stream
+            assert isinstance(stream, httpx.AsyncByteStream)
+            # httpx's own loop over a body that is not encoded copies every chunk twice.
+            chunks = stream if is_plain else self._response.aiter_bytes()
+            async for chunk in chunks:
                 yield chunk
 
     def retry_after_s(self) -> float | None:
@@ -113,16 +119,16 @@ class Upstream:
             UpstreamError: UNREACHABLE, STALE_CONNECTION or INVALID_RESPONSE.
 
         """
-        request = httpx.Request(
+        request = request_for(
             "GET" if body is None else "POST",
-            parsed(url),
-            headers=encoded_headers(provider.headers),
-            content=body,
-            extensions={
-                "connect_timeout_s": connect_timeout_s,
-                "ssl": tls_context(provider.ca_file),
-                "proxy": provider.proxy_url,
-            },
+            prepared(
+                url,
+                provider.headers,
+                connect_timeout_s=connect_timeout_s,
+                ca_file=provider.ca_file,
+                proxy_url=provider.proxy_url,
+            ),
+            body,
         )
         with mapped_errors():
             return Incoming(await self._transport.handle_async_request(request))
@@ -151,12 +157,14 @@ class Upstream:
             UpstreamError: UNREACHABLE, TIMEOUT, STALE_CONNECTION or INVALID_RESPONSE.
 
         """
-        request = httpx.Request(
+        request = request_for(
             "POST",
-            url,
-            headers=encoded_headers((("content-type", "application/json"),)),
-            content=body,
-            extensions={"connect_timeout_s": timeout_s},
+            prepared(
+                url,
+                (("content-type", "application/json"),),
+                connect_timeout_s=timeout_s,
+            ),
+            body,
         )
         try:
             async with asyncio.timeout(timeout_s):
@@ -222,17 +230,47 @@ def mapped_errors() -> Iterator[None]:
         ) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What all requests to one URL have in common."""
+
+    url: httpx.URL
+    headers: httpx.Headers = field(repr=False)
+    route: Route
+
+
 @lru_cache(maxsize=4096)
-def parsed(url: str) -> httpx.URL:
-    """Parse a URL once."""
-    return httpx.URL(url)
+def prepared(
+    url: str,
+    headers: tuple[tuple[str, str], ...],
+    *,
+    connect_timeout_s: float,
+    ca_file: str | None = None,
+    proxy_url: str | None = None,
+) -> Prepared:
+    """Parse and encode once; identity, so that streams come unbuffered."""
+    sent = [("accept-encoding", "identity"), ("user-agent", "ailb"), *headers]
+    return Prepared(
+        url=httpx.URL(url),
+        headers=httpx.Headers(sent),
+        route=route_to(
+            url,
+            sent,
+            connect_timeout_s=connect_timeout_s,
+            tls=tls_context(ca_file),
+            proxy=proxy_url,
+        ),
+    )
 
 
-@lru_cache(maxsize=1024)
-def encoded_headers(headers: tuple[tuple[str, str], ...]) -> httpx.Headers:
-    """Encode a provider's headers once; identity, so that streams come unbuffered."""
-    return httpx.Headers(
-        [("accept-encoding", "identity"), ("user-agent", "ailb"), *headers]
+def request_for(method: str, known: Prepared, body: bytes | None) -> httpx.Request:
+    """Make a request; given a stream, httpx does not encode anything once more."""
+    return httpx.Request(
+        method,
+        known.url,
+        headers=known.headers,
+        stream=httpx.ByteStream(body or b""),
+        extensions={"route": known.route, "content": body},
     )
 
 

@@ -58,7 +58,7 @@ class Attempt:
         self._heard_s = self._started_s
         self._is_over = False
         self.first_content_s: float | None = None  # after the attempt's start
-        metrics.UPSTREAM_IN_FLIGHT.labels(deployment.provider.name).inc()
+        metrics.labelled(metrics.UPSTREAM_IN_FLIGHT, deployment.provider.name).inc()
 
     def heard(self, data: bytes) -> None:
         """Note that data came, comments not counted."""
@@ -141,8 +141,10 @@ class Attempt:
         self._is_over = True
         self._settle(Spent(usage.prompt_tokens, usage.completion_tokens))
         provider = self.deployment.provider.name
-        metrics.UPSTREAM_IN_FLIGHT.labels(provider).dec()
-        metrics.ATTEMPTS.labels(provider, self.deployment.upstream_model, outcome).inc()
+        metrics.labelled(metrics.UPSTREAM_IN_FLIGHT, provider).dec()
+        metrics.labelled(
+            metrics.ATTEMPTS, provider, self.deployment.upstream_model, outcome
+        ).inc()
 
 
 def figures_of(
