@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from gateway import metrics
 from gateway.access import Budget, Limit
@@ -14,9 +15,11 @@ from gateway.errors import BudgetExhausted, RateLimited
 from gateway.limits.budgets import BudgetBooks
 from gateway.limits.charges import NOTHING, Estimate, Grant, Spent
 from gateway.limits.leases import SharedGrant
-from gateway.limits.link import RedisAway, RedisTerms
 from gateway.limits.local import LocalGrant, LocalLimits
-from gateway.limits.shared import SharedLimits, Spawn
+from gateway.limits.sharing import RedisAway, RedisTerms, Spawn
+
+if TYPE_CHECKING:
+    from gateway.limits.shared import SharedLimits
 
 DAY_S = 86_400
 EPOCH = date(1970, 1, 1)
@@ -58,17 +61,17 @@ class Limiter:
         self._local = LocalLimits(self._books)
         self._is_started = False
         self._mirrors: dict[Grant, LocalGrant] = {}  # of what was counted in Redis
-        self._shared = (
-            None
-            if redis_url is None
-            else SharedLimits(
+        self._shared: SharedLimits | None = None
+        if redis_url is not None:
+            from gateway.limits.shared import SharedLimits  # noqa: PLC0415  # heavy
+
+            self._shared = SharedLimits(
                 redis_url,
                 self._books,
                 worker=worker,
                 terms=terms or RedisTerms(),
                 clock=clock,
             )
-        )
 
     @property
     def is_shared(self) -> bool:

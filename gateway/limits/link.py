@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
@@ -17,6 +16,7 @@ from redis.exceptions import NoScriptError, RedisError
 from gateway import metrics
 from gateway.limits import scripts
 from gateway.limits.circuit import Circuit
+from gateway.limits.sharing import RedisAway, RedisTerms
 
 logger = logging.getLogger(__name__)
 
@@ -27,21 +27,6 @@ LATE_S = 0.005  # a timer that fires so late tells of a process that is busy its
 MOST_EXTENSIONS = (
     5  # of a deadline, by as much as the process was late, for that reason
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RedisTerms:
-    """How Redis is used; times in seconds."""
-
-    deadline_s: float = 0.05  # of a call that a request waits for
-    background_deadline_s: float = 1.0  # of any other
-    lease_s: float = 30.0  # what a process that died still holds is free after this
-    first_wait_s: float = 5.0  # of the circuit
-    longest_wait_s: float = 30.0
-
-
-class RedisAway(Exception):
-    """Redis did not answer in time, or answered with an error."""
 
 
 class Asked(NamedTuple):

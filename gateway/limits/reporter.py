@@ -13,7 +13,8 @@ from gateway.access import Limit
 from gateway.kinds import Period
 from gateway.limits.budgets import BudgetBook
 from gateway.limits.leases import Keyspace, SharedGrant, shape_of
-from gateway.limits.link import RedisAway, RedisLink
+from gateway.limits.link import RedisLink
+from gateway.limits.sharing import RedisAway
 
 logger = logging.getLogger(__name__)
 

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date
 from itertools import count
 from math import inf
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from gateway.access import Budget, Limit, Standing
 from gateway.errors import BudgetExhausted, RateLimited
 from gateway.limits.budgets import BudgetBook, BudgetBooks, warnings
 from gateway.limits.charges import Estimate, Spent
 from gateway.limits.leases import Hold, Keyspace, SharedGrant, shape_of
-from gateway.limits.link import RedisAway, RedisLink, RedisTerms
+from gateway.limits.link import RedisLink
 from gateway.limits.refusals import budget_exhausted, rate_limited
 from gateway.limits.reporter import Reporter, figures_of
+from gateway.limits.sharing import RedisAway, RedisTerms, Spawn
 from gateway.limits.window import reservation
 
 CLOSE_LIMIT_S = 1.0  # for what still waits to be reported
-
-
-class Spawn(Protocol):
-    """Starts work that outlives a request and ends it when the process stops."""
-
-    def __call__(self, work: Coroutine[Any, Any, None], /, *, name: str) -> object:
-        """Keep the work under its name."""
 
 
 class Question(NamedTuple):

@@ -14,7 +14,7 @@ import django
 from gateway.errors import RateLimited
 from gateway.kinds import Measure
 from gateway.limits.limiter import Limiter
-from gateway.limits.link import RedisTerms
+from gateway.limits.sharing import RedisTerms
 from tests.gateway.limits.quotas import ESTIMATE, SPENT, limit
 from tests.gateway.limits.redis_servers import running_limiter
 

@@ -20,7 +20,7 @@ from gateway.access import Budget, Limit
 from gateway.errors import BudgetExhausted, RateLimited
 from gateway.limits.charges import Grant
 from gateway.limits.limiter import Limiter
-from gateway.limits.link import RedisTerms
+from gateway.limits.sharing import RedisTerms
 from tests.gateway.limits.quotas import DAY, ESTIMATE
 
 SHARED_URL = "redis://127.0.0.1:6379/0"

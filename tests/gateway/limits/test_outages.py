@@ -15,7 +15,7 @@ from gateway.kinds import Measure
 from gateway.limits.charges import Spent
 from gateway.limits.circuit import FAILURES
 from gateway.limits.limiter import Limiter
-from gateway.limits.link import RedisTerms
+from gateway.limits.sharing import RedisTerms
 from tests.gateway.limits.quotas import (
     DAY,
     ESTIMATE,

@@ -24,7 +24,7 @@ from gateway.limits.budgets import BudgetBook
 from gateway.limits.charges import Grant, Spent
 from gateway.limits.leases import Keyspace
 from gateway.limits.limiter import Limiter
-from gateway.limits.link import RedisTerms
+from gateway.limits.sharing import RedisTerms
 from tests.gateway.limits import hammer
 from tests.gateway.limits.quotas import DAY, ESTIMATE, SPENT, budget, limit
 from tests.gateway.limits.redis_servers import (
