@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install install-dev serve test soak check format bench bench-usage bench-memory bench-rag image-check constraints clean
+.PHONY: help install install-dev serve test test-servers soak check format bench bench-quick bench-plot bench-usage bench-memory bench-rag image-check constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,12 @@ test: install-dev ## all tests but the soak tests
 	@deploy/debian_packages.sh chromium || echo "Tests that need these packages are skipped." >&2
 	@$(WITH_EMPTY_DATA) $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
+test-servers: install-dev ## the API tests on each of the other HTTP servers
+	@set -e; for server in granian uvicorn; do \
+	  echo "The API tests on $$server:"; \
+	  ( $(WITH_EMPTY_DATA) AILB_SERVER=$$server $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder tests/api ); \
+	done
+
 soak: install-dev ## the tests that run for minutes
 	@$(WITH_EMPTY_DATA) $(BIN)/python -m pytest -m soak
 
@@ -60,8 +66,14 @@ format: install-dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install-dev ## requests per second and latency on this machine
-	$(BIN)/python -m benchmarks.run
+bench: install-dev ## AILB beside LiteLLM and Portkey on this machine, half an hour: JSON=file keeps the figures
+	$(BIN)/python -m benchmarks.run $(if $(JSON),--json "$(JSON)")
+
+bench-quick: install-dev ## the same in five minutes, for a look
+	$(BIN)/python -m benchmarks.run --quick $(if $(JSON),--json "$(JSON)")
+
+bench-plot: install-dev ## draw docs/performance.svg from the figures of a run: JSON=file
+	$(BIN)/python -m benchmarks.plot "$(JSON)" docs/performance.svg
 
 bench-usage: install-dev ## how long the admin's pages take over a million usage rows
 	$(BIN)/python -m benchmarks.usage_pages
@@ -85,5 +97,5 @@ constraints: ## pin again whatever the two requirements files bring along
 	  cp "$$fresh/constraints.txt" constraints.txt
 
 clean: ## remove .venv and caches; ./data stays
-	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .bench build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

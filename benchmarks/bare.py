@@ -21,7 +21,9 @@ class NoLedger(Ledger):
     @override
     def settle(self, entry: Entry) -> None:
         """Leave out the usage."""
-        observe(entry)
+        observe(entry, runtime.figures)
 
 
-runtime.ledger = NoLedger(runtime.spool, worker=runtime.pulse.worker)
+runtime.ledger = NoLedger(
+    runtime.spool, worker=runtime.pulse.worker, figures=runtime.figures
+)

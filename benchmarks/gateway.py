@@ -2,106 +2,113 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from ailb_project.server_settings import SERVER_MODULES
+from benchmarks.figures import Contender
 from benchmarks.processes import (
     BEARER,
+    ROOT,
     BenchmarkFailed,
+    find_below,
     free_port,
-    post,
     running,
     wait_until_ok,
 )
-from benchmarks.upstream import MODEL
+from benchmarks.servers import Server
+from benchmarks.upstream import Answer
 
-ROOT = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 90.0
-KEY = BEARER
-# What a key usually has: requests and tokens per minute, and a share of a budget.
-QUOTAS = """
-from gateway.models import ApiKey, Budget, Limit
-key = ApiKey.objects.get()
-for measure in ("requests", "tokens"):
-    Limit.objects.create(measure=measure, amount=10**9, window="minute", api_key=key)
-Budget.objects.create(amount_usd=10**6, period="month", tenant=key.tenant)
-"""
+DAPHNE = "daphne"
+_MISCONFIGURED = 78
 
 
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """A running AILB: its base address, ending in /v1, and its first process."""
-
-    url: str
-    pid: int
-
-    def background_pids(self) -> list[int]:
-        """List the processes below it that are not on the path of requests."""
-        below = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [int(pid) for pid in below if "runjobs" in _command_of(pid)]
+class ServerRefused(Exception):
+    """`manage.py serve` refuses the HTTP server that AILB_SERVER asks for."""
 
 
-def _command_of(pid: str) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
+def server_name() -> str:
+    """Give the HTTP server that AILB is measured on."""
+    return os.environ.get("AILB_SERVER") or DAPHNE
 
 
-def chat_body(*, stream: bool) -> bytes:
-    """Write the request that is sent over and over: a short chat."""
-    messages = [
-        {"role": "system", "content": "You are a helpful assistant."},
-        {"role": "user", "content": "Write a sentence with every letter in it."},
-    ]
-    body: dict[str, object] = {"model": MODEL, "messages": messages, "temperature": 0.5}
-    if stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
-    return json.dumps(body).encode()
+def worker_module() -> str:
+    """Give the module that a worker runs; raises ServerRefused."""
+    module = SERVER_MODULES.get(server_name())
+    if module is None:
+        raise ServerRefused(f"known are {', '.join(SERVER_MODULES)}")
+    return module
 
 
 @contextmanager
-def serving(folder: Path, *, upstream_url: str, core: int) -> Iterator[Gateway]:
-    """Run `manage.py serve` with an empty data directory, and wait for /readyz.
+def serving(
+    folder: Path,
+    urls: Mapping[Answer, str],
+    *,
+    core: int,
+    more_rows: Sequence[str] = (),
+) -> Iterator[Server]:
+    """Run `manage.py serve` with a fresh data directory, and wait for /readyz.
 
     As an operator would have it: a key is needed; the key has two limits and its tenant a
-    budget, so large that none is reached.
+    budget, so large that none is reached. `more_rows` are calls of
+    benchmarks/ailb_rows.py.
 
     Raises:
         BenchmarkFailed: It does not become ready; quotes its log.
+        ServerRefused: AILB_SERVER is not known to it.
 
     """
     log = folder / "ailb.log"
-    env = environment(folder, upstream_url) | {"AILB_API_KEY": KEY}
-    port = env["HTTP_PORT"]
+    env = environment(folder) | {"AILB_API_KEY": BEARER}
+    make_rows(env, urls, ["rows.make_quotas()", *more_rows])
     command = [sys.executable, "manage.py", "serve"]
     with running(command, core=core, env=env, cwd=ROOT, log=log) as process:
-        ready = f"http://127.0.0.1:{port}/readyz"
-        wait_until_ok(ready, process=process, log=log, limit_s=START_LIMIT_S)
-        run_in_shell(QUOTAS, env)
-        yield Gateway(url=f"http://127.0.0.1:{port}/v1", pid=process.pid)
+        ready = f"http://127.0.0.1:{env['HTTP_PORT']}/readyz"
+        try:
+            wait_until_ok(ready, process=process, log=log, limit_s=START_LIMIT_S)
+        except BenchmarkFailed as failure:
+            if process.poll() == _MISCONFIGURED:
+                raise ServerRefused(str(failure)) from failure
+            raise
+        workers = find_below(process.pid, worker_module())
+        if len(workers) != 1:
+            raise BenchmarkFailed(f"AILB has {len(workers)} workers instead of one")
+        yield _server(Contender.AILB, env, process.pid, workers[0], urls)
 
 
 @contextmanager
-def serving_bare(folder: Path, *, upstream_url: str, core: int) -> Iterator[Gateway]:
+def serving_bare(
+    folder: Path, urls: Mapping[Answer, str], *, core: int
+) -> Iterator[Server]:
     """Run one worker without keys, limits and ledger; raises like `serving`."""
     log = folder / "ailb.log"
-    env = environment(folder, upstream_url) | {"AILB_AUTH": "open"}
-    port = env["HTTP_PORT"]
-    run_in_shell("from ailb_project.preparation import prepare; prepare()", env)
-    command = [sys.executable, "-m", "ailb_project.server", "--host=127.0.0.1"]
-    command += [f"--port={port}", "--application=benchmarks.bare:application"]
+    env = environment(folder) | {"AILB_AUTH": "open"}
+    make_rows(env, urls, [])
+    command = [sys.executable, "-m", worker_module(), "--host=127.0.0.1"]
+    command += [
+        f"--port={env['HTTP_PORT']}",
+        "--application=benchmarks.bare:application",
+    ]
     with running(command, core=core, env=env, cwd=ROOT, log=log) as process:
-        ready = f"http://127.0.0.1:{port}/readyz"
+        ready = f"http://127.0.0.1:{env['HTTP_PORT']}/readyz"
         wait_until_ok(ready, process=process, log=log, limit_s=START_LIMIT_S)
-        yield Gateway(url=f"http://127.0.0.1:{port}/v1", pid=process.pid)
+        yield _server(Contender.BARE, env, process.pid, process.pid, urls)
 
 
-def environment(folder: Path, upstream_url: str) -> dict[str, str]:
-    """Give the variables of an AILB with the benchmark's upstream as its provider."""
+def background_pids(server: Server) -> list[int]:
+    """List the processes of an AILB that are not on the path of requests."""
+    assert server.pid is not None
+    return find_below(server.pid, "runjobs")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Give the variables of an AILB without memory, documents and providers."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -109,32 +116,38 @@ def environment(folder: Path, upstream_url: str) -> dict[str, str]:
         "HTTP_PORT": str(free_port()),
         "GRPC_PORT": str(free_port()),
         "ENABLE_MEMORY": "false",
-        "OPENAI_API_KEY": "bench",
-        "OPENAI_BASE_URL": upstream_url,
-        "OPENAI_MODELS": MODEL,
+        "ENABLE_RAG": "false",
+        "AILB_SERVER": server_name(),
     }
 
 
-def run_in_shell(code: str, env: Mapping[str, str]) -> None:
-    """Run code in Django's shell; raises BenchmarkFailed with its words."""
-    command = [sys.executable, "manage.py", "shell", "-v0", "-c", code]
+def make_rows(
+    env: Mapping[str, str], urls: Mapping[Answer, str], calls: Sequence[str]
+) -> None:
+    """Prepare the database and make its rows; raises like `serving`."""
+    upstream = {answer.model: url for answer, url in urls.items()}
+    code = [
+        "from benchmarks import ailb_rows as rows",
+        "rows.prepare()",
+        f"rows.make_upstream({upstream!r})",
+        *calls,
+    ]
+    command = [sys.executable, "manage.py", "shell", "-v0", "-c", "\n".join(code)]
     done = subprocess.run(
         command, cwd=ROOT, env=dict(env), capture_output=True, text=True, check=False
     )
+    if done.returncode == _MISCONFIGURED:
+        raise ServerRefused(done.stderr[-500:])
     if done.returncode != 0:
         raise BenchmarkFailed(f"preparing failed:\n{done.stderr[-3000:]}")
 
 
-def refuse_wrong_answer(url: str, *, stream: bool, expected: str) -> None:
-    """Ask once and read the whole answer: a fast error is not a result.
-
-    Raises:
-        BenchmarkFailed: The answer is not a 200 that holds `expected`.
-
-    """
-    status, headers, data = post(f"{url}/chat/completions", chat_body(stream=stream))
-    text = data.decode(errors="replace")
-    if status != 200 or expected not in text:
-        raise BenchmarkFailed(f"{url} answered {status}: {text[:500]}")
-    if "x-ailb-simulated" in {name.lower() for name in headers}:
-        raise BenchmarkFailed("the simulator answered, not the benchmark's upstream")
+def _server(
+    contender: Contender,
+    env: Mapping[str, str],
+    pid: int,
+    worker_pid: int,
+    urls: Mapping[Answer, str],
+) -> Server:
+    base = f"http://127.0.0.1:{env['HTTP_PORT']}/v1"
+    return Server(contender, dict.fromkeys(urls, base), pid, worker_pid)

@@ -1,4 +1,4 @@
-"""Starts the benchmark's programs, each on its own core, and reads their CPU time."""
+"""Starts the benchmark's programs, each on its own core; reads their CPU and memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from pathlib import Path
 
 from typing_extensions import override
 
+ROOT = Path(__file__).resolve().parent.parent
 STOP_LIMIT_S = 40.0
+IDLE_LIMIT_S = 30.0
+_IDLE_SAMPLE_S = 0.25
+_IDLE_SHARE = 0.2  # of the core: what a server does with no request is below
 BEARER = "sk-of-the-benchmark-only"  # the key that every request carries
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -36,15 +40,15 @@ class Cores:
     def __str__(self) -> str:
         """Say who runs where."""
         if self.upstream == self.load:
-            return f"AILB on core {self.gateway}, nginx and wrk on core {self.load}"
+            return f"servers on core {self.gateway}, nginx and wrk on core {self.load}"
         return (
-            f"AILB on core {self.gateway}, nginx on core {self.upstream}, "
+            f"servers on core {self.gateway}, nginx on core {self.upstream}, "
             f"wrk on core {self.load}"
         )
 
 
 def choose_cores() -> Cores:
-    """Give AILB a core of its own; nginx and wrk share one unless there is a third.
+    """Give what is measured a core of its own; nginx and wrk share one unless there is a third.
 
     Raises:
         BenchmarkFailed: There are fewer than two.
@@ -52,7 +56,9 @@ def choose_cores() -> Cores:
     """
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
-        raise BenchmarkFailed("two cores are needed: one for AILB, one for the load")
+        raise BenchmarkFailed(
+            "two cores are needed: one for the server, one for the load"
+        )
     return Cores(
         gateway=cores[0], upstream=cores[1], load=cores[min(2, len(cores) - 1)]
     )
@@ -103,7 +109,7 @@ def wait_until_ok(
         try:
             with _DIRECT.open(url, timeout=2):
                 return
-        except (urllib.error.URLError, OSError):
+        except OSError:
             time.sleep(0.1)
     state = (
         "ended" if process.poll() is not None else f"was not ready in {limit_s:.0f} s"
@@ -111,16 +117,24 @@ def wait_until_ok(
     raise BenchmarkFailed(f"{url}: the server {state}.\n{_tail(log)}")
 
 
-def post(url: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
-    """Post JSON once: status, headers and the whole answer, an error's included."""
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {BEARER}"}
-    request = urllib.request.Request(url, body, headers)  # noqa: S310 - our own loopback
+def post(
+    url: str, body: bytes, headers: Mapping[str, str]
+) -> tuple[int, Mapping[str, str], bytes]:
+    """Post once: status, headers and the whole answer, an error's included.
+
+    Raises:
+        BenchmarkFailed: There is no answer.
+
+    """
+    request = urllib.request.Request(url, body, dict(headers))  # noqa: S310 - our own loopback
     try:
-        with _DIRECT.open(request, timeout=10) as answer:
+        with _DIRECT.open(request, timeout=30) as answer:
             return answer.status, dict(answer.headers), answer.read()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, dict(error.headers), error.read()
+    except OSError as error:
+        raise BenchmarkFailed(f"{url} does not answer: {error}") from error
 
 
 def pin(pids: Sequence[int], *, core: int) -> None:
@@ -132,23 +146,78 @@ def pin(pids: Sequence[int], *, core: int) -> None:
 
 def cpu_seconds(pid: int) -> float:
     """Sum the user and system time of a process and everything below it."""
-    ticks = 0
-    children: dict[int, list[int]] = {}
-    own: dict[int, int] = {}
+    own = _processes()
+    ticks = sum(own[each].ticks for each in _tree(pid, own))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mib(pid: int) -> float:
+    """Give the resident memory of one process, what it shares included."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def resident_tree_mib(pid: int) -> float:
+    """Sum the resident memory of a process and everything below it."""
+    return sum(resident_mib(each) for each in _tree(pid, _processes()))
+
+
+def find_below(pid: int, word: str) -> list[int]:
+    """List the processes below one whose command line has a word, the oldest first."""
+    below = _tree(pid, _processes())
+    return [each for each in sorted(below) if word in _command_of(each)]
+
+
+def wait_until_idle(pid: int) -> None:
+    """Return when a server has done what a run left in its queue.
+
+    Raises:
+        BenchmarkFailed: It is busy for 30 s more.
+
+    """
+    deadline_s = time.monotonic() + IDLE_LIMIT_S
+    before_s = cpu_seconds(pid)
+    while time.monotonic() < deadline_s:
+        time.sleep(_IDLE_SAMPLE_S)
+        now_s = cpu_seconds(pid)
+        if now_s - before_s <= _IDLE_SHARE * _IDLE_SAMPLE_S:
+            return
+        before_s = now_s
+    raise BenchmarkFailed(f"process {pid} does not come to rest")
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    parent: int
+    ticks: int
+
+
+def _processes() -> dict[int, _Process]:
+    found = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended while we looked
-        child = int(stat.parent.name)
-        children.setdefault(int(fields[1]), []).append(child)
-        own[child] = int(fields[11]) + int(fields[12])
-    pending = [pid]
+        ticks = int(fields[11]) + int(fields[12])
+        found[int(stat.parent.name)] = _Process(int(fields[1]), ticks)
+    return found
+
+
+def _tree(pid: int, processes: Mapping[int, _Process]) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for child, process in processes.items():
+        children.setdefault(process.parent, []).append(child)
+    found, pending = [], [pid] if pid in processes else []
     while pending:
         current = pending.pop()
-        ticks += own.get(current, 0)
+        found.append(current)
         pending += children.get(current, [])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    return found
+
+
+def _command_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
 
 
 def _tail(log: Path) -> str:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.gateway import ROOT
+from benchmarks.processes import ROOT
 
 # In a process of its own: settings read their folder and database when they load.
 _CHILD = (

@@ -1,262 +1,149 @@
-"""`make bench`: AILB on one core against a fixed upstream, beside it and beside less."""
+"""`make bench`: AILB on one core beside its peers, in one run."""
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from typing_extensions import override
-
-from benchmarks import gateway, upstream
-from benchmarks.load import Run, drive, median
-from benchmarks.processes import (
-    BenchmarkFailed,
-    Cores,
-    choose_cores,
-    cpu_seconds,
-    pin,
+from benchmarks import (
+    closed_loops,
+    contest,
+    gateway,
+    latencies,
+    peers,
+    resident,
+    rows,
+    scaling,
+    upstream,
 )
+from benchmarks.books import CONNECTIONS as BOOKS_CONNECTIONS, Tally, compare
+from benchmarks.calls import Size
+from benchmarks.figures import Contender, Readings
+from benchmarks.plan import Plan, full, quick
+from benchmarks.processes import ROOT, BenchmarkFailed, choose_cores
+from benchmarks.report import Report
+from benchmarks.servers import Server
+from benchmarks.targets import verdicts
 
 PACKAGES = ("wrk", "nginx", "libnginx-mod-http-echo", "util-linux")
-WHOLE_CONNECTIONS = (1, 16, 64)
-STREAM_CONNECTIONS = (16,)
-WARM_UP_S = 2
-_HEADINGS = (
-    f"{'answer':<8}{'conns':>6}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}"
-    f"{'CPU s/1000':>12}{'direct req/s':>14}{'ratio':>7}"
-)
-_BARE_HEADINGS = (
-    f"{'as shipped against bare':<24}{'conns':>6}{'shipped':>9}{'bare':>9}{'cost':>8}"
-    f"{'CPU s/1000':>16}{'cost':>8}"
-)
-BARE_CONNECTIONS = (16, 64)
-PAIR_S = 2
-PAIRS_PER_START = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How long and how often each row is measured, and where."""
-
-    seconds: int
-    repeats: int
-    cores: Cores
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table: AILB, and the same load on the upstream itself."""
-
-    answer: str
-    connections: int
-    ailb: Run
-    direct: Run
-    cpu_s_per_1000: float
-
-    @override
-    def __str__(self) -> str:
-        """Lay it out under the headings."""
-        ratio = self.ailb.requests_per_s / self.direct.requests_per_s
-        return (
-            f"{self.answer:<8}{self.connections:>6}{self.ailb.requests_per_s:>9.0f}"
-            f"{self.ailb.p50_ms:>9.2f}{self.ailb.p99_ms:>9.2f}"
-            f"{self.cpu_s_per_1000:>12.3f}{self.direct.requests_per_s:>14.0f}{ratio:>7.3f}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class BareRow:
-    """What access, limits, budgets and the ledger cost: with them, and without."""
-
-    connections: int
-    shipped: Run
-    bare: Run
-    cost: float  # the share of requests per second lost, median of the pairs of runs
-    shipped_cpu_s: float  # for 1,000 requests
-    bare_cpu_s: float
-
-    @override
-    def __str__(self) -> str:
-        """Lay it out under its headings: the share of requests lost, of CPU gained."""
-        return (
-            f"{'whole, requests per s':<24}{self.connections:>6}"
-            f"{self.shipped.requests_per_s:>9.0f}{self.bare.requests_per_s:>9.0f}"
-            f"{self.cost:>8.1%}{self.shipped_cpu_s:>8.3f}{self.bare_cpu_s:>8.3f}"
-            f"{self.shipped_cpu_s / self.bare_cpu_s - 1:>8.1%}"
-        )
+SKIPPED = 77  # as automake has it: nothing was measured, and nothing is wrong
 
 
 def main() -> int:
-    """Print the table; 1 and a reason when any figure would be worth nothing."""
+    """Print the tables; 1 when a target is missed or a figure would be worth nothing."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=_positive, default=8, help="of each run")
-    parser.add_argument("--repeats", type=_positive, default=3, help="runs of each row")
+    parser.add_argument(
+        "--quick", action="store_true", help="a few minutes, for a look"
+    )
+    parser.add_argument("--json", type=Path, help="file for all figures")
     arguments = parser.parse_args()
     try:
         _install_packages()
-        plan = Plan(arguments.seconds, arguments.repeats, choose_cores())
-        print(f"{plan.cores}; median of {plan.repeats} runs of {plan.seconds} s each.")
-        print(_HEADINGS, flush=True)
-        with tempfile.TemporaryDirectory(prefix="ailb-bench-") as folder:
-            for row in _rows(plan, Path(folder)):
-                print(row, flush=True)
-            print(_BARE_HEADINGS, flush=True)
-            for bare_row in _bare_rows(plan, Path(folder)):
-                print(bare_row, flush=True)
+        peers.install()
+        cores = choose_cores()
+        os.sched_setaffinity(0, {cores.load})  # our own client is part of the load
+        report = run(quick(cores) if arguments.quick else full(cores))
     except BenchmarkFailed as failure:
         print(f"No result: {failure}", file=sys.stderr)
         return 1
-    print("Compare rows of one run; docs/performance.md says how to read them.")
-    return 0
+    except gateway.ServerRefused as refusal:
+        print(
+            f"Skipped: AILB does not serve with {gateway.server_name()!r}: {refusal}",
+            file=sys.stderr,
+        )
+        return SKIPPED
+    for line in report.lines():
+        print(line)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report.as_json(), indent=1) + "\n")
+    print("Compare figures of one run; docs/performance.md says how to read them.")
+    return 1 if report.is_broken else 0
 
 
-def _rows(plan: Plan, folder: Path) -> Iterator[Row]:
-    with upstream.serving(folder, core=plan.cores.upstream) as fixed:
-        whole = (fixed.whole_url, False, WHOLE_CONNECTIONS)
-        stream = (fixed.stream_url, True, STREAM_CONNECTIONS)
-        for url, is_stream, connections in (whole, stream):
-            home = folder / ("stream" if is_stream else "whole")
+def run(plan: Plan) -> Report:
+    """Measure everything.
+
+    Raises:
+        BenchmarkFailed: A figure would be worth nothing.
+        ServerRefused: AILB does not know the server it is asked to use.
+
+    """
+    readings = Readings()
+    tallies = [Tally(count) for count in BOOKS_CONNECTIONS]
+    with tempfile.TemporaryDirectory(prefix="ailb-bench-") as folder:
+        for start in range(plan.starts):
+            _tell(f"start {start + 1} of {plan.starts}")
+            home = Path(folder) / f"start-{start}"
             home.mkdir()
-            with gateway.serving(
-                home, upstream_url=url, core=plan.cores.gateway
-            ) as ailb:
-                yield from _measure(plan, ailb, url, is_stream, connections)
+            with (
+                upstream.serving(home, core=plan.cores.upstream) as urls,
+                contest.running_all(home, urls, plan.cores) as servers,
+            ):
+                _measure_start(plan, servers, readings, tallies, start=start)
+        _tell("many keys, deployments and models")
+        home = Path(folder) / "scaling"
+        home.mkdir()
+        with upstream.serving(home, core=plan.cores.upstream) as urls:
+            grown = scaling.SINGLE if plan.starts > 1 else scaling.TOGETHER
+            readings.add(scaling.measure(plan, home, urls, grown))
+    server = gateway.server_name()
+    return Report(
+        about=(
+            f"{plan.cores}; AILB on {server}; medians of {plan.starts} starts with "
+            f"{plan.rounds} rounds each."
+        ),
+        server=server,
+        readings=readings,
+        books=[tally.row() for tally in tallies],
+        verdicts=verdicts(readings, plan, server),
+    )
 
 
-def _bare_rows(plan: Plan, folder: Path) -> Iterator[BareRow]:
-    """Compare several starts of both: two processes of the same code differ, too."""
-    tallies = [Tally(count) for count in BARE_CONNECTIONS]
-    for number in range(plan.repeats):
-        home = folder / f"start-{number}"
-        _compare_once(plan, home, tallies)
-    yield from (tally.row() for tally in tallies)
-
-
-@dataclass(slots=True)
-class Tally:
-    """Runs of both at so many connections, in pairs, and what they cost in CPU."""
-
-    connections: int
-    pairs: list[tuple[Run, Run]] = field(default_factory=list)
-    cpu_s: list[tuple[float, float]] = field(default_factory=list)
-
-    def row(self) -> BareRow:
-        """Give the medians over all starts."""
-        return BareRow(
-            self.connections,
-            median([shipped for shipped, _ in self.pairs]),
-            median([bare for _, bare in self.pairs]),
-            cost=statistics.median(
-                1 - shipped.requests_per_s / bare.requests_per_s
-                for shipped, bare in self.pairs
-            ),
-            shipped_cpu_s=statistics.median(shipped for shipped, _ in self.cpu_s),
-            bare_cpu_s=statistics.median(bare for _, bare in self.cpu_s),
-        )
-
-
-def _compare_once(plan: Plan, folder: Path, tallies: Sequence[Tally]) -> None:
-    """Start both, warm them up, and drive them in turn."""
-    core, body = plan.cores.gateway, gateway.chat_body(stream=False)
-    for name in ("upstream", "shipped", "bare"):
-        (folder / name).mkdir(parents=True)
-    with (
-        upstream.serving(folder / "upstream", core=plan.cores.upstream) as fixed,
-        gateway.serving(
-            folder / "shipped", upstream_url=fixed.whole_url, core=core
-        ) as shipped,
-        gateway.serving_bare(
-            folder / "bare", upstream_url=fixed.whole_url, core=core
-        ) as bare,
-    ):
-        pin(shipped.background_pids(), core=plan.cores.load)
-        for each in (shipped, bare):
-            gateway.refuse_wrong_answer(
-                each.url, stream=False, expected='"chat.completion"'
-            )
-            drive(
-                each.url, body, connections=16, seconds=WARM_UP_S, core=plan.cores.load
-            )
-        for tally in tallies:
-            _fill(tally, shipped, bare, body=body, core=plan.cores.load)
-
-
-def _fill(
-    tally: Tally,
-    shipped: gateway.Gateway,
-    bare: gateway.Gateway,
-    *,
-    body: bytes,
-    core: int,
-) -> None:
-    """Drive both in turn, many times and shortly: the weather changes within seconds."""
-    for number in range(PAIRS_PER_START):
-        runs, cpu_s = {}, {}
-        for each in (shipped, bare) if number % 2 else (bare, shipped):
-            before_s = cpu_seconds(each.pid)
-            run = drive(
-                each.url,
-                body,
-                connections=tally.connections,
-                seconds=PAIR_S,
-                core=core,
-            )
-            spent_s = cpu_seconds(each.pid) - before_s
-            runs[each.pid] = run
-            cpu_s[each.pid] = spent_s / (run.requests_per_s * PAIR_S) * 1000
-        tally.pairs.append((runs[shipped.pid], runs[bare.pid]))
-        tally.cpu_s.append((cpu_s[shipped.pid], cpu_s[bare.pid]))
-
-
-def _measure(
+def _measure_start(
     plan: Plan,
-    ailb: gateway.Gateway,
-    direct_url: str,
-    is_stream: bool,
-    connections: tuple[int, ...],
-) -> Iterator[Row]:
-    expected = "data: [DONE]" if is_stream else '"chat.completion"'
-    for url in (direct_url, ailb.url):
-        gateway.refuse_wrong_answer(url, stream=is_stream, expected=expected)
-    body, core = gateway.chat_body(stream=is_stream), plan.cores.load
-    drive(ailb.url, body, connections=16, seconds=WARM_UP_S, core=core)
-    for count in connections:
-        runs: list[Run] = []
-        direct: list[Run] = []
-        cpu_s = 0.0
-        for _ in range(plan.repeats):  # in turn, so that both meet the same weather
-            load = {"connections": count, "seconds": plan.seconds, "core": core}
-            direct.append(drive(direct_url, body, **load))
-            before_s = cpu_seconds(ailb.pid)
-            runs.append(drive(ailb.url, body, **load))
-            cpu_s += cpu_seconds(ailb.pid) - before_s
-        ailb_run = median(runs)
-        yield Row(
-            answer="stream" if is_stream else "whole",
-            connections=count,
-            ailb=ailb_run,
-            direct=median(direct),
-            cpu_s_per_1000=cpu_s / ailb_run.requests * 1000,
+    servers: list[Server],
+    readings: Readings,
+    tallies: list[Tally],
+    *,
+    start: int,
+) -> None:
+    readings.add(resident.measure_idle(servers))
+    if start == 0:
+        _tell("memory after much work")
+        readings.add(resident.measure_growth(plan, servers))
+    for server in servers:
+        contest.check_sizes(server)
+    for number in range(plan.rounds):
+        _tell(f"round {number + 1} of {plan.rounds}: closed loops")
+        readings.add(closed_loops.measure(plan, servers, number=number))
+        _tell(f"round {number + 1} of {plan.rounds}: latency and streams")
+        slowest_per_s = _slowest_per_s(readings, servers)
+        readings.add(
+            latencies.measure(plan, servers, number=number, slowest_per_s=slowest_per_s)
         )
+    _tell("as shipped against bare")
+    by_name = {server.contender: server for server in servers}
+    compare(plan, by_name[Contender.AILB], by_name[Contender.BARE], tallies)
+
+
+def _slowest_per_s(readings: Readings, servers: list[Server]) -> float:
+    row = rows.throughput(Size.SMALL, 16)
+    return min(min(readings.values(row, server.contender)) for server in servers)
 
 
 def _install_packages() -> None:
-    script = gateway.ROOT / "deploy" / "debian_packages.sh"
+    script = ROOT / "deploy" / "debian_packages.sh"
     if subprocess.run([str(script), *PACKAGES], check=False).returncode != 0:
         raise BenchmarkFailed("the programs it measures with are not all installed")
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+def _tell(progress: str) -> None:
+    print(f"... {progress}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 
-from benchmarks.gateway import ROOT
+from benchmarks.processes import ROOT
 
 # In a process of its own: settings read their folder and database when they load.
 _CHILD = "import sys; from benchmarks.usage_timing import main; sys.exit(main({rows}))"
