@@ -155,7 +155,8 @@ class Model:
 
     `split` gives the versions among its deployments that share its requests, with their
     weights in percent, when there are several; a deployment whose version has no share
-    is not among `deployments`.
+    is not among `deployments`. `lead` gives those of the lowest priority where there are
+    so many that a request had better look at a few; else it is empty.
     """
 
     name: str
@@ -165,6 +166,7 @@ class Model:
     defaults: Mapping[str, object] = field(default_factory=dict, repr=False)
     created_s: int = 0  # unix seconds
     split: tuple[tuple[str, int], ...] = ()
+    lead: tuple[Deployment, ...] = field(default=(), repr=False)
 
     def serves(self, operation: Operation) -> bool:
         """Say whether some deployment may serve the operation."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
+from dataclasses import replace
 
 from gateway.dispatch.task import Task, Trace
 from gateway.errors import (
@@ -11,11 +12,13 @@ from gateway.errors import (
     NoEligibleDeployment,
     PermissionDenied,
 )
-from gateway.kinds import Fault
+from gateway.kinds import Algorithm, Fault
 from gateway.routing.eligibility import PASSING, Reason, Selection
 from gateway.routing.failover import RULES, may_follow
 from gateway.snapshot import Deployment, Model
 
+DRAWN = frozenset({Algorithm.LOAD_BALANCED, Algorithm.LATENCY_OPTIMIZED})
+SAMPLE = 5  # more than `order` compares one by one: of so many it draws two
 SOON_S = 1.0  # when what was eligible has just been taken by others
 
 
@@ -31,6 +34,24 @@ def chain(task: Task) -> list[Model]:
         if model is not None and (allowed is None or {name, model.name} & allowed):
             models.setdefault(model.name, model)
     return list(models.values())
+
+
+def sample(model: Model, draw: Callable[[], float]) -> Model | None:
+    """Draw a few deployments of a model that has many; None where all are looked at.
+
+    For algorithms alone that compare two drawn ones: drawing from a few that were drawn
+    is the same. `draw` gives numbers in [0, 1).
+    """
+    lead = model.lead
+    if len(lead) <= SAMPLE or model.split or model.strategy.algorithm not in DRAWN:
+        return None
+    moved: dict[int, int] = {}  # a shuffle that stops after a few steps
+    drawn = []
+    for step in range(SAMPLE):
+        place = step + min(int(draw() * (len(lead) - step)), len(lead) - step - 1)
+        drawn.append(lead[moved.get(place, place)])
+        moved[place] = moved.get(step, step)
+    return replace(model, deployments=tuple(drawn))
 
 
 def untried(deployments: Sequence[Deployment], trace: Trace) -> list[Deployment]:

@@ -16,7 +16,7 @@ from functools import partial
 from gateway.dialects import registry
 from gateway.dialects.exchange import Exchange, Whole
 from gateway.dispatch.attempt import Attempt, Live, figures_of
-from gateway.dispatch.choice import chain, nothing_eligible, untried
+from gateway.dispatch.choice import chain, nothing_eligible, sample, untried
 from gateway.dispatch.stream import OpenedStream, first_content
 from gateway.dispatch.task import Task, Trace
 from gateway.errors import RateLimited, UpstreamError
@@ -91,7 +91,7 @@ class Dispatcher:
         selections: list[Selection] = []
         models = chain(task)
         for position, model in enumerate(models):
-            selection = self._select(model, task)
+            selection = self._sample(model, task) or self._select(model, task)
             selections.append(selection)
             answer = await self._try_model(
                 task, trace, model, selection, models[position + 1 :]
@@ -113,6 +113,14 @@ class Dispatcher:
             for deployment, reason in selection.excluded
             if reason in PASSING
         }
+
+    def _sample(self, model: Model, task: Task) -> Selection | None:
+        """Look at a few of many deployments; None unless there is a choice among them."""
+        if not model.lead or (few := sample(model, self.live.draw)) is None:
+            return None
+        found = self._select(few, task)
+        has_choice = len(found.candidates) > 1 and found.admission is Admission.NORMAL
+        return replace(found, is_sample=True) if has_choice else None
 
     def _select(self, model: Model, task: Task) -> Selection:
         return select(
@@ -183,7 +191,7 @@ class Dispatcher:
         fallbacks: Sequence[Model],
     ) -> Whole | OpenedStream | None:
         """Try a model's deployments; None when none is left and a fallback may follow."""
-        queue = untried(self._order(model, selection, task), trace)
+        queue = self._left(model, selection, task, trace)
         failures: list[AttemptRecord] = []
         while queue:
             deployment = queue[0]
@@ -193,6 +201,9 @@ class Dispatcher:
                 record = AttemptRecord(deployment, error)
                 trace.failures.append(record)
                 failures.append(record)
+                if selection.is_sample:
+                    selection = self._select(model, task)
+                    queue = [deployment, *self._left(model, selection, task, trace)]
                 others = [d for d in queue[1:] if may_follow(error, deployment, d)]
                 later = self._may_fall_back(task, trace, record, fallbacks)
                 step = next_step(
@@ -216,7 +227,20 @@ class Dispatcher:
                 if answer is not None:
                     return answer
                 queue = queue[1:]  # no longer admitted since it was selected
+                if not queue and selection.is_sample:
+                    selection = self._select(model, task)
+                    queue = self._left(model, selection, task, trace)
         return None
+
+    def _left(
+        self, model: Model, selection: Selection, task: Task, trace: Trace
+    ) -> list[Deployment]:
+        """Order what is left to be tried; providers that have failed come last."""
+        left = untried(self._order(model, selection, task), trace)
+        if trace.failures:
+            failed = {failure.deployment.provider.id for failure in trace.failures}
+            left.sort(key=lambda deployment: deployment.provider.id in failed)
+        return left
 
     def _has_time(self, task: Task) -> bool:
         left_s = (

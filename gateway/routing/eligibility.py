@@ -42,7 +42,8 @@ class Selection:
     `admission` is to be handed to `HealthTable.begin`. With PANIC the candidates stand
     in the order to try them. `half_open` holds the ids of the candidates that may only
     get one probe. `retry_after_s` is the shortest wait until one may serve, at least
-    1 s; None while there are candidates, and when waiting will not help.
+    1 s; None while there are candidates, and when waiting will not help. `is_sample`
+    says that not all of the model's deployments were looked at.
     """
 
     candidates: tuple[Deployment, ...]
@@ -50,6 +51,7 @@ class Selection:
     retry_after_s: float | None = None
     admission: Admission = Admission.NORMAL
     half_open: frozenset[int] = NOBODY
+    is_sample: bool = False
 
 
 def select(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.models import Deployment, Model
 from tests.api.gateway_process import Gateway, fresh
 from tests.api.scenes import LETTERS, Upstreams
 
@@ -140,3 +141,22 @@ def test_failover_keeps_to_the_first_that_works(
     upstreams["c"].plan.replace(["status:429:retry_after=100"])
     assert group.ask() == "a"
     assert group.ask_often(10) == {"a": 10}
+
+
+def test_of_many_deployments_a_few_are_looked_at_and_all_of_them_fail_over(
+    gateway: Gateway, upstreams: Upstreams
+) -> None:
+    group = Group(gateway, upstreams, "load_balanced")
+    model = gateway.rows(Model).get(name=group.model)
+    for row in list(gateway.rows(Deployment).filter(model=model)):
+        gateway.rows(Deployment).bulk_create(
+            Deployment(
+                model=model, provider=row.provider, upstream_model=f"copy-{number}"
+            )
+            for number in range(20)
+        )
+    gateway.apply()
+    assert min(group.ask_often(90).values()) > 12  # a third of them each, by chance
+    for letter in "ab":
+        upstreams[letter].plan.replace(["status:500"], repeat=True)
+    assert group.ask_often(30) == {"c": 30}
