@@ -52,6 +52,10 @@ class Application:
         if settings.ENABLE_MEMORY:
             runtime.spawn(Summarising(runtime).run(), name="summaries")
 
+    async def drain(self) -> None:
+        """Say that no further requests are wanted; those that come are answered."""
+        runtime.drain()
+
     async def shutdown(self) -> None:
         """End every task and connection of ours."""
         await runtime.stop()

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from pathlib import Path
 
-from ailb_project import chroma_entry
-from ailb_project.supervisor import ChildSpec
+from ailb_project import chroma_entry, listener
+from ailb_project.children import ChildSpec
 
 LOOPBACK = "127.0.0.1"
 FOLDER = "chroma"
 
 
 def keep_port() -> int:
-    """Take a free port on loopback for as long as this process lives.
-
-    A socket that is bound and does not listen keeps everybody else off, outgoing
-    connections too; a server that sets SO_REUSEADDR, as Chroma does, can listen
-    there, and do so again after it has died.
-    """
-    keeper = socket.socket()
-    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    keeper.bind((LOOPBACK, 0))
-    port: int = keeper.getsockname()[1]
-    keeper.detach()  # open until this process ends
-    return port
+    """Take a free port on loopback for as long as this process lives."""
+    return listener.keep_port(LOOPBACK)
 
 
 def url_of(port: int) -> str:

@@ -12,12 +12,37 @@ class ListenError(Exception):
     """The address cannot be listened on; the text says why and what to change."""
 
 
-def bind_listener(host: str, port: int) -> socket.socket:
+def bind_listener(host: str, port: int, *, setting: str = "HTTP_PORT") -> socket.socket:
     """Bind `host` and `port` (0 = any free port) and listen.
 
     SO_REUSEADDR without SO_REUSEPORT: a port in TIME_WAIT is free, a second server on
-    the same port is an error and never a silent half of the traffic. Raises ListenError.
+    the same port is an error and never a silent half of the traffic. Raises ListenError,
+    which names the `setting` that the port is from.
     """
+    listener = _bind(host, port, setting)
+    try:
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ListenError(_reason(host, port, setting, error)) from error
+    listener.setblocking(False)
+    return listener
+
+
+def keep_port(host: str) -> int:
+    """Take a free port for as long as this process lives. Raises ListenError.
+
+    A socket that is bound and does not listen keeps everybody else off, outgoing
+    connections too; a server that sets SO_REUSEADDR, as Chroma and gRPC do, can listen
+    there, and do so again after it has died.
+    """
+    keeper = _bind(host, 0, "HOST")
+    port: int = keeper.getsockname()[1]
+    keeper.detach()  # open until this process ends
+    return port
+
+
+def _bind(host: str, port: int, setting: str) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -30,23 +55,21 @@ def bind_listener(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise ListenError(_reason(host, port, error)) from error
-    listener.setblocking(False)
+        raise ListenError(_reason(host, port, setting, error)) from error
     return listener
 
 
-def _reason(host: str, port: int, error: OSError) -> str:
+def _reason(host: str, port: int, setting: str, error: OSError) -> str:
     match error.errno:
         case errno.EADDRINUSE:
             return (
                 f"Port {port} on {host} is already in use: stop the program that has it"
-                " or set HTTP_PORT to a free port."
+                f" or set {setting} to a free port."
             )
         case errno.EACCES:
-            return f"Port {port} needs root: set HTTP_PORT to a port above 1023."
+            return f"Port {port} needs root: set {setting} to a port above 1023."
         case errno.EADDRNOTAVAIL:
             return f"HOST={host} is not an address of this machine."
         case _:

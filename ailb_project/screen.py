@@ -20,8 +20,10 @@ class Facts:
     door: str
     is_open_to_all: bool
     workers: int
+    server: str
     strategy: str
     vectors: str
+    module_service: str
     providers: Sequence[str]
     models: Sequence[str]
     is_simulated: bool
@@ -48,8 +50,9 @@ def lines_of(facts: Facts) -> Iterator[str]:
     yield row("Door", ("!! " if facts.is_open_to_all else "") + facts.door)
     if facts.api_key:
         yield row("API key", f"{facts.api_key}   (shown once)")
-    yield row("Routing", f"{facts.strategy}, {counted(facts.workers, 'worker')}")
+    yield row("Routing", f"{facts.strategy}, {workers_of(facts)}")
     yield row("Vectors", facts.vectors)
+    yield row("NLB/gRPC", facts.module_service)
     yield row(
         "Providers", "; ".join(facts.providers) or "none yet: add one in the admin"
     )
@@ -62,6 +65,12 @@ def lines_of(facts: Facts) -> Iterator[str]:
         yield ""
         yield "To be looked at:"
         yield from (f"  - {warning}" for warning in facts.warnings)
+
+
+def workers_of(facts: Facts) -> str:
+    """Say how many workers there are, and of which server if it is not the usual one."""
+    of_server = "" if facts.server == "daphne" else f" ({facts.server})"
+    return counted(facts.workers, "worker") + of_server
 
 
 def row(name: str, text: str) -> str:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from gateway.upload_routes import FORM_BYTES
 
 MEBIBYTE = 1024 * 1024
+# What the supervisor tells a worker. Before it can listen, each of them ends it. SIGTERM
+# is left to others: a whole process group gets it, and a second one ends it at once.
+DRAIN_SIGNAL = signal.SIGRTMIN  # stop, with the grace
+YIELD_SIGNAL = signal.SIGUSR1  # stop without the grace: others accept on the port
+CUT_SIGNAL = signal.SIGUSR2  # stop, and the time for requests is over
+
+# What AILB_SERVER may say, and the program that is a worker with that server.
+SERVER_MODULES = {
+    "daphne": "ailb_project.server",
+    "granian": "ailb_project.granian_server",
+    "uvicorn": "ailb_project.uvicorn_server",
+}
 
 
 @dataclass(frozen=True, slots=True)

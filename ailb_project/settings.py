@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +26,7 @@ from ailb_project.env import (
     env_str,
     kept_secret,
 )
+from ailb_project.server_settings import SERVER_MODULES
 from gateway.crypto import encrypt, new_encryption_key
 from gateway.errors import ConfigurationError
 from gateway.kinds import Algorithm
@@ -53,6 +56,7 @@ AILB_USAGE_RETENTION_DAYS = env_int("AILB_USAGE_RETENTION_DAYS", 90, low=1, high
 HOST = env_str("HOST", "127.0.0.1")
 HTTP_PORT = env_int("HTTP_PORT", 8080, low=0, high=65535)
 AILB_WORKERS = env_int("AILB_WORKERS", 1, low=1, high=64)
+AILB_SERVER = env_choice("AILB_SERVER", "daphne", list(SERVER_MODULES))
 AILB_MAX_BODY_BYTES = env_int("AILB_MAX_BODY_MB", 20, low=1, high=1024) * 1024 * 1024
 NLB_GRPC_ADDRESS = env_str("NLB_GRPC_ADDRESS")
 # The NLB looks every 10 s: it has seen twice that this instance is not ready.
@@ -72,6 +76,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = AILB_MAX_BODY_BYTES
 # Identity of this process, set by `serve` for the processes it starts
 AILB_MODULE_ID = env_str("MODULE_ID", "ailb-1")
 AILB_RUN = env_str("AILB_RUN") or secrets.token_hex(8)
+AILB_HTTP_ADDRESS = env_str("AILB_HTTP_ADDRESS")  # where it listens, as a URL
 AILB_VERSION_LABEL = env_str("AILB_VERSION_LABEL", "v1")
 if len(AILB_VERSION_LABEL) > 64 or not AILB_VERSION_LABEL.isprintable():
     raise bad_value(
@@ -186,18 +191,26 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Apps, middleware, templates: the admin side; the data plane has its own handler
 DEBUG = env_bool("AILB_DEBUG", default=False)
+# What only pages need, and what processes without pages leave out: half their memory.
+HAS_PAGES = sys.argv[1:2] not in (["runjobs"], ["runmoduleservice"])
 INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
+    *(["unfold", "django.contrib.admin"] if HAS_PAGES else []),
+    *([] if HAS_PAGES else ["django.contrib.admin.apps.SimpleAdminConfig"]),
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "django_prometheus",
-    "rest_framework",
-    "drf_spectacular",
-    "drf_spectacular_sidecar",
+    *(
+        [
+            "django_prometheus",
+            "rest_framework",
+            "drf_spectacular",
+            "drf_spectacular_sidecar",
+        ]
+        if HAS_PAGES
+        else []
+    ),
     "ailb_project",
     "gateway.apps.GatewayConfig",
     "memory.apps.MemoryConfig",
@@ -301,6 +314,9 @@ UNFOLD = {
 }
 
 # Logs: one JSON object a line on standard error
+# The core of gRPC writes lines of its own, whoever connects: before it is loaded, tell
+# it to keep to errors.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 AILB_LOG_LEVEL = env_choice(
     "AILB_LOG_LEVEL", "info", ["debug", "info", "warning", "error"]
 )

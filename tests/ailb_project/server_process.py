@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ailb_project.listener import bind_listener
-from ailb_project.server_settings import ServerSettings
+from ailb_project.server_settings import SERVER_MODULES, ServerSettings
 from tests.ailb_project.raw_http import TIMEOUT_S, Connection
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,7 +75,11 @@ class ServerProcess:
 
 
 def spawn(
-    settings: ServerSettings, directory: Path, **environment: str
+    settings: ServerSettings,
+    directory: Path,
+    *,
+    server: str = "daphne",
+    **environment: str,
 ) -> tuple[ServerProcess, bytes]:
     """Start a worker and wait until it is ready or has ended; also give what it said."""
     listener = bind_listener("127.0.0.1", 0)
@@ -83,7 +87,7 @@ def spawn(
     settings = replace(settings, fd=listener.fileno(), ready_fd=write_fd)
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ailb_project.server", *settings.to_argv()],
+            [sys.executable, "-m", SERVER_MODULES[server], *settings.to_argv()],
             cwd=ROOT,
             env=os.environ | environment | {"JOURNAL": str(directory / "journal")},
             pass_fds=[listener.fileno(), write_fd],
@@ -98,14 +102,14 @@ def spawn(
 
 @contextmanager
 def running_server(
-    directory: Path, settings: ServerSettings = SETTINGS
+    directory: Path, settings: ServerSettings = SETTINGS, *, server: str = "daphne"
 ) -> Iterator[ServerProcess]:
     """Give a worker that is ready; end it however the test ends."""
-    server, said = spawn(settings, directory)
+    running, said = spawn(settings, directory, server=server)
     try:
-        assert said == b"ready\n", server.log
-        yield server
+        assert said == b"ready\n", running.log
+        yield running
     finally:
-        server.listener.close()
-        server.process.kill()
-        server.process.wait()
+        running.listener.close()
+        running.process.kill()
+        running.process.wait()

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from ailb_project.listener import ListenError, bind_listener
+from ailb_project.listener import ListenError, bind_listener, keep_port
 
 
 def test_a_taken_port_names_itself_and_what_to_do() -> None:
@@ -45,3 +45,15 @@ def test_an_ipv6_address_is_listened_on() -> None:
         pytest.skip("this machine has no IPv6 loopback address")
     with listener:
         assert listener.family == socket.AF_INET6
+
+
+def test_a_kept_port_is_only_for_who_shares_it_by_name() -> None:
+    port = keep_port("127.0.0.1")
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+    bind_listener("127.0.0.1", port, setting="GRPC_PORT").close()
+    with (
+        bind_listener("127.0.0.1", port),
+        pytest.raises(ListenError, match=r"already in use.*GRPC_PORT"),
+    ):
+        bind_listener("127.0.0.1", port, setting="GRPC_PORT")

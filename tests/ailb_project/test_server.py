@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ailb_project.server_settings import CUT_SIGNAL, YIELD_SIGNAL
 from tests.ailb_project.raw_http import Connection
 from tests.ailb_project.server_process import (
     ROOT,
@@ -201,6 +202,33 @@ def test_the_grace_accepts_connections_and_says_that_it_drains(tmp_path: Path) -
             assert late.ask("/echo").headers["connection"] == "close"
         assert server.exit_code() == 0
         assert time.monotonic() - stopped_s > 1
+
+
+def test_who_yields_to_others_on_the_port_skips_the_grace(tmp_path: Path) -> None:
+    with (
+        running_server(tmp_path, replace(SETTINGS, grace_s=60)) as server,
+        server.connect() as client,
+    ):
+        client.get("/slow?0.3")
+        server.wait_for("slow started")
+        server.stop(YIELD_SIGNAL)
+        assert client.answer().body == b"slow but done"
+        server.process.terminate()  # a stop beside it is no second one
+        assert server.exit_code() == 0
+
+
+def test_when_the_time_is_over_a_drain_cuts_what_runs(tmp_path: Path) -> None:
+    with (
+        running_server(tmp_path, replace(SETTINGS, grace_s=60)) as server,
+        server.connect() as client,
+    ):
+        client.get("/last-words")
+        server.wait_for("last words started")
+        server.stop()
+        wait_until(lambda: is_draining(server), "it is in its grace")
+        server.process.send_signal(CUT_SIGNAL)
+        assert client.answer().body == b"first\nlast\n"
+        assert server.exit_code() == 0
 
 
 def is_draining(server: ServerProcess) -> bool:

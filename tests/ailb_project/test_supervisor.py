@@ -2,148 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import signal
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tests.ailb_project.raw_http import TIMEOUT_S, Connection
-from tests.ailb_project.server_process import ROOT, SETTINGS, wait_until
-
-# A service that writes down its start and its stop.
-SERVICE = """
-import os, pathlib, signal
-def note(event):
-    with pathlib.Path(os.environ["JOURNAL"]).open("a") as journal:
-        journal.write(event + "\\n")
-def stop(*_):
-    note("NAME stopped")
-    raise SystemExit(0)
-signal.signal(signal.SIGTERM, stop)
-note("NAME started %d" % os.getpid())
-while True:
-    signal.pause()
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Supervised:
-    process: subprocess.Popen[str]
-    address: tuple[str, int]
-    directory: Path
-
-    @property
-    def log(self) -> str:
-        return (self.directory / "log").read_text()
-
-    @property
-    def journal(self) -> list[str]:
-        path = self.directory / "journal"
-        return path.read_text().splitlines() if path.exists() else []
-
-    def wait_for(self, event: str) -> None:
-        wait_until(lambda: event in self.journal, f"{event} in the journal")
-
-    def said(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def worker_pid(self) -> int:
-        with Connection(self.address) as client:
-            return int(client.ask("/echo").json["pid"])
-
-    def children(self) -> list[int]:
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
-
-    def exit_code(self) -> int:
-        return self.process.wait(timeout=TIMEOUT_S)
-
-    def stop_group(self, number: signal.Signals = signal.SIGTERM) -> None:
-        os.killpg(self.process.pid, number)
-
-
-@contextmanager
-def supervised(
-    directory: Path, *, stdin: int = subprocess.DEVNULL, **spec: Any
-) -> Iterator[Supervised]:
-    with (directory / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.ailb_project.supervised", json.dumps(spec)],
-            cwd=ROOT,
-            env=os.environ | {"JOURNAL": str(directory / "journal")},
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=True,
-        )
-    try:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
-        yield Supervised(process, ("127.0.0.1", port), directory)
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-
-
-def is_gone(pid: int) -> bool:
-    """Tell whether a process has ended; a zombie nobody waits for has."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state == "Z"
-
-
-class Load:
-    """Clients that ask all the time, half on new connections, half on kept ones."""
-
-    def __init__(self, address: tuple[str, int], *, clients: int) -> None:
-        self._address = address
-        self._ended = threading.Event()
-        self.failures: list[str] = []
-        self.answers: list[int] = []
-        self._threads = [
-            threading.Thread(target=self._run, args=(number % 2 == 0,))
-            for number in range(clients)
-        ]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join(TIMEOUT_S)
-
-    def _run(self, keeps_alive: bool) -> None:
-        while not self._ended.is_set():
-            try:
-                with Connection(self._address) as client:
-                    self._ask(client, keeps_alive=keeps_alive)
-            except (OSError, EOFError) as error:
-                self.failures.append(repr(error))
-
-    def _ask(self, client: Connection, *, keeps_alive: bool) -> None:
-        while not self._ended.is_set():
-            answer = client.ask("/echo")
-            self.answers.append(answer.json["pid"])
-            if not keeps_alive or answer.headers.get("connection") == "close":
-                return
+from tests.ailb_project.raw_http import Connection
+from tests.ailb_project.server_process import SETTINGS, wait_until
+from tests.ailb_project.supervising import SERVICE, Load, is_gone, supervised
 
 
 def test_a_killed_worker_is_replaced_while_the_other_answers(tmp_path: Path) -> None:

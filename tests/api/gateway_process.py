@@ -12,7 +12,8 @@ How to use it, with the fixtures of `tests/conftest.py`:
 other test uses (`fresh("a")`), and reuse the process, a start costs over a second.
 `start_gateway(workers=2, AILB_AUTH="required")` starts another one with its own data
 directory and environment. Memory is off in them: `start_gateway(ENABLE_MEMORY="true")`
-has it on. Rows are written by the ORM: `gateway.rows(Provider)` is a
+has it on, `start_gateway(AILB_SERVER="uvicorn")` is another server than that of the
+environment of the tests (`make test-servers`). Rows are written by the ORM: `gateway.rows(Provider)` is a
 manager's queryset on the gateway's own database (Django alias `gateway.alias`), whatever
 is done with it serves after `apply()`. `gateway.log()` gives its JSON log lines,
 `gateway.stop()` sends SIGTERM and gives the exit code, `gateway.restart()` starts it anew
@@ -44,7 +45,7 @@ from django.db import connections, models
 from prometheus_client.parser import text_string_to_metric_families
 
 from ailb_project.listener import bind_listener
-from ailb_project.server_settings import ServerSettings
+from ailb_project.server_settings import SERVER_MODULES, ServerSettings
 from gateway import revision
 from gateway.crypto import Secret, digest, mint_api_key, new_pepper, public_id_of
 from gateway.models import (
@@ -61,6 +62,7 @@ from tests.client import Client
 from tests.upstreams.simulators import RunningSimulator
 
 ROOT = Path(__file__).resolve().parents[2]
+SERVER = os.environ.get("AILB_SERVER", "daphne")
 LIMIT_S = 15.0
 POLL_S = 0.01
 OPENAI_KINDS = frozenset({"openai", "openai_compatible"})
@@ -140,6 +142,11 @@ class Gateway:
         return address
 
     @property
+    def server(self) -> str:
+        """Which server it runs: its own AILB_SERVER, or that of the whole test run."""
+        return self.environment.get("AILB_SERVER", SERVER)
+
+    @property
     def url(self) -> str:
         """Where it serves, without /v1."""
         return "http://{}:{}".format(*self.address)
@@ -170,7 +177,7 @@ class Gateway:
         )
         with (self.data_dir / "log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "ailb_project.server", *server.to_argv()],
+                [sys.executable, "-m", SERVER_MODULES[self.server], *server.to_argv()],
                 cwd=ROOT,
                 env={
                     "PATH": os.environ["PATH"],

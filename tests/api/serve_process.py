@@ -15,14 +15,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.api.gateway_process import ROOT, wait_until
+from ailb_project.server_settings import SERVER_MODULES
+from tests.api.gateway_process import ROOT, SERVER, wait_until
 from tests.client import Client, Reply
 
 START_S = 60.0
 STOP_S = 40.0
 COMMAND_S = 60.0
 RULE = "─" * 72
-WORKER = b"ailb_project.server"
+WORKER = re.compile(rb"-m\0(%b)\0" % "|".join(SERVER_MODULES.values()).encode())
 CHROMA = b"chroma\0run\0"
 
 
@@ -80,6 +81,8 @@ class Serve:
             "HOME": str(self.data_dir),
             "AILB_DATA_DIR": str(self.data_dir),
             "HTTP_PORT": "0",
+            "GRPC_PORT": "0",
+            "AILB_SERVER": SERVER,
             "ENABLE_MEMORY": "false",  # it starts a vector store, which few tests need
             **self.environment,
         }
@@ -123,7 +126,7 @@ class Serve:
         """Find the HTTP workers that run now."""
         assert self.process is not None
         parent = self.process.pid
-        return {pid for pid in children_of(parent) if WORKER in command_line(pid)}
+        return {pid for pid in children_of(parent) if WORKER.search(command_line(pid))}
 
     def run(
         self, *arguments: str, stdin: str | None = None
@@ -183,6 +186,7 @@ def refused_start(data_dir: Path, **environment: str) -> subprocess.Popen[str]:
             "HOME": str(data_dir),
             "AILB_DATA_DIR": str(data_dir),
             "HTTP_PORT": "0",
+            "GRPC_PORT": "0",
             **environment,
         },
         stdout=subprocess.PIPE,

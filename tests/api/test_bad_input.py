@@ -325,6 +325,8 @@ def test_a_wrong_method_is_a_405_that_names_the_right_ones(
 ) -> None:
     if method in allowed:
         return
+    if method == "BREW" and place.gateway.server == "uvicorn":
+        pytest.skip("its parser refuses methods that are not registered with a 400")
     answer = place.ask(method=method, target=target)
     assert_refused(answer, 405, None, "method_not_allowed")
     assert answer.headers["allow"] == allowed

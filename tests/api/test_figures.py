@@ -177,6 +177,8 @@ def test_a_worker_says_where_and_what_it_is_and_ends_with_its_last_figures(
         with gateway.client.streaming("m"):
             gateway.processes[0].send_signal(signal.SIGTERM)
             wait_until(lambda: heartbeats.get().state == "draining", "it drains")
+        # Else the upstream's own end might be what ends the request.
+        sim.wait_for(lambda calls: all(call.state != "open" for call in calls))
     assert gateway.stop() == {0}
     row = heartbeats.get()
     assert row.state == "ended"

@@ -66,7 +66,8 @@ def test_it_is_known_to_every_child_and_ends_last_with_0(serve: Serve) -> None:
     assert serve.process is not None
     parent, chroma = serve.process.pid, chroma_pid(serve)
     assert chroma is not None
-    assert len(children_of(parent)) == 4  # a worker, the jobs, the simulator, and it
+    # A worker, the jobs, the simulator, the gRPC service, and it.
+    assert len(children_of(parent)) == 5
     for child in children_of(parent):
         assert f"CHROMA_URL={url}".encode() in variables_of(child)
     os.kill(chroma, signal.SIGSTOP)
@@ -81,10 +82,10 @@ def test_it_is_known_to_every_child_and_ends_last_with_0(serve: Serve) -> None:
 
 
 def test_none_is_started_where_another_is_named(tmp_path: Path) -> None:
-    elsewhere = "http://me:secret@127.0.0.1:9"
+    elsewhere = "http://me:whispered@127.0.0.1:9"
     with serving(tmp_path, ENABLE_MEMORY="true", CHROMA_URL=elsewhere) as serve:
         assert serve.shown(r"Vectors +(.+)") == "Chroma at http://127.0.0.1:9"
-        assert "secret" not in serve.screen
+        assert "whispered" not in serve.screen
         assert chroma_pid(serve) is None
         assert not (tmp_path / "chroma").exists()
         assert serve.client.chat("auto").status == 200

@@ -34,6 +34,7 @@ BAD = [
     ("HTTP_PORT", "http", "0 to 65535"),
     ("HTTP_PORT", "65536", "0 to 65535"),
     ("AILB_WORKERS", "0", "1 to 64"),
+    ("AILB_SERVER", "gunicorn", "daphne, granian, uvicorn"),
     ("AILB_MAX_BODY_MB", "-1", "1 to 1024"),
     ("AILB_AUTH", "maybe", "auto, required, open"),
     ("AILB_GRACE_S", "soon", "a number 0 to 600"),
@@ -80,13 +81,14 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
     assert "AILB_LOG_LEVEL" in said
 
 
-def test_a_taken_port_is_told_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["HTTP_PORT", "GRPC_PORT"])
+def test_a_taken_port_is_told_in_one_line(tmp_path: Path, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        process = refused_start(tmp_path, HTTP_PORT=str(port))
+        process = refused_start(tmp_path, **{name: str(port)})
         printed, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert printed == ""
     (line,) = said.splitlines()
     assert str(port) in line
-    assert "HTTP_PORT" in line
+    assert name in line

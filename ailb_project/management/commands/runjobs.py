@@ -28,6 +28,8 @@ class Command(BaseCommand):
         "each machine; the one that holds the lease does what is to be done once."
     )
 
+    requires_system_checks: list[str] = []  # of pages, which it does not have
+
     @override
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the one option."""

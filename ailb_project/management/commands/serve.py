@@ -18,17 +18,19 @@ from django.db import connections
 from prometheus_client.multiprocess import mark_process_dead
 from typing_extensions import override
 
-from ailb_project import chroma
+from ailb_project import chroma, module_service
+from ailb_project.children import ChildKind, ChildSpec
 from ailb_project.listener import ListenError, bind_listener
 from ailb_project.preparation import Prepared, prepare
 from ailb_project.screen import Facts, draw, provider_lines
-from ailb_project.server_settings import ServerSettings
-from ailb_project.supervisor import ChildKind, ChildSpec, Supervisor
+from ailb_project.server_settings import SERVER_MODULES, ServerSettings
+from ailb_project.supervisor import Supervisor
 from gateway import environment
 from gateway.access import Access
 from gateway.auth import is_loopback, make_door
 from gateway.environment import SIMULATED
 from gateway.errors import ConfigurationError, NotReady
+from gateway.heartbeat import http_address
 from gateway.snapshot import Snapshot
 from gateway.snapshot_store import DATABASE_AWAY, SnapshotStore
 from gateway.upload_routes import FORM_BYTES
@@ -45,7 +47,7 @@ class Command(BaseCommand):
 
     help = (
         "Start everything: prepares the database, reads the environment, starts HTTP "
-        "workers and background jobs, and prints one screen. Stops on SIGTERM."
+        "workers, background jobs and the gRPC service, and prints one screen. Stops on SIGTERM."
     )
     requires_system_checks: list[str] = []
 
@@ -64,15 +66,21 @@ class Command(BaseCommand):
         os.environ["HOST"] = options["host"]  # the workers read it, too
         try:
             listener = bind_listener(options["host"], options["port"])
+            module_service.settle_port()
         except ListenError as error:
             self.stderr.write(f"ailb: {error}")
             sys.exit(1)
+        os.environ["AILB_HTTP_ADDRESS"] = http_address(
+            options["host"], listener.getsockname()[1]
+        )
         prepared = get_prepared()
         simulator = simulator_specs(prepared)
         vectors = vector_specs()
         screen = draw(facts_of(listener, prepared))
         supervisor = Supervisor(
-            [*worker_specs(), *simulator, jobs_spec(prepared), *vectors],
+            [*simulator, jobs_spec(prepared), module_service.spec(), *vectors],
+            worker_specs=WorkerSpecs(),
+            workers=settings.AILB_WORKERS,
             listener=listener,
             drain_timeout_s=settings.AILB_GRACE_S + settings.AILB_DRAIN_TIMEOUT_S,
             on_ready=lambda: self._show(screen),
@@ -103,22 +111,36 @@ def get_prepared() -> Prepared:
         )
 
 
-def worker_specs() -> list[ChildSpec]:
-    """Describe the HTTP workers, which share one socket and one set of metrics."""
-    server = ServerSettings(
-        max_body_bytes=settings.AILB_MAX_BODY_BYTES,
-        max_upload_bytes=settings.AILB_MAX_DOCUMENT_BYTES + FORM_BYTES,
-        grace_s=settings.AILB_GRACE_S,
-        drain_timeout_s=settings.AILB_DRAIN_TIMEOUT_S,
-    )
-    argv = (sys.executable, "-m", "ailb_project.server", *server.to_argv())
-    env = {"AILB_RUN": settings.AILB_RUN}
-    if settings.AILB_WORKERS > 1:
-        env["PROMETHEUS_MULTIPROC_DIR"] = str(fresh_folder(METRICS_FOLDER))
-    return [
-        ChildSpec(f"worker-{number}", argv, env, kind=ChildKind.WORKER)
-        for number in range(1, settings.AILB_WORKERS + 1)
-    ]
+class WorkerSpecs:
+    """Describes the HTTP workers, which share one socket and one set of metrics.
+
+    Their number is known to each. Once there was more than one they count in files, for
+    good: what those that have ended counted still counts.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is made before workers are wanted."""
+        self._metrics: Path | None = None
+
+    def __call__(self, count: int) -> list[ChildSpec]:
+        """Describe so many; raises OSError where the metrics have no folder."""
+        server = ServerSettings(
+            max_body_bytes=settings.AILB_MAX_BODY_BYTES,
+            max_upload_bytes=settings.AILB_MAX_DOCUMENT_BYTES + FORM_BYTES,
+            grace_s=settings.AILB_GRACE_S,
+            drain_timeout_s=settings.AILB_DRAIN_TIMEOUT_S,
+        )
+        program = SERVER_MODULES[settings.AILB_SERVER]
+        argv = (sys.executable, "-m", program, *server.to_argv())
+        env = {"AILB_RUN": settings.AILB_RUN, "AILB_WORKERS": str(count)}
+        if count > 1 and self._metrics is None:
+            self._metrics = fresh_folder(METRICS_FOLDER)
+        if self._metrics is not None:
+            env["PROMETHEUS_MULTIPROC_DIR"] = str(self._metrics)
+        return [
+            ChildSpec(f"worker-{number}", argv, env, kind=ChildKind.WORKER)
+            for number in range(1, count + 1)
+        ]
 
 
 def fresh_folder(name: str) -> Path:
@@ -212,12 +234,14 @@ def facts_of(listener: socket.socket, prepared: Prepared) -> Facts:
         door=door.describe(snapshot.access if snapshot else Access()),
         is_open_to_all=door.mode == "open",
         workers=settings.AILB_WORKERS,
+        server=settings.AILB_SERVER,
         strategy=settings.ROUTING_STRATEGY,
         vectors=describe_vectors(),
+        module_service=module_service.describe(host),
         providers=provider_lines(snapshot) if snapshot else [],
         models=sorted(snapshot.models) if snapshot else [],
         is_simulated=snapshot.is_simulated if snapshot else False,
-        warnings=[*prepared.warnings, *warnings],
+        warnings=[*prepared.warnings, *warnings, *module_service.warnings()],
         admin_password=prepared.admin_password,
         api_key=prepared.api_key,
     )
