@@ -38,6 +38,7 @@ def keep_port(host: str) -> int:
     """
     keeper = _bind(host, 0, "HOST")
     port: int = keeper.getsockname()[1]
+    keeper.set_inheritable(True)  # through an exec of this process, not by its children
     keeper.detach()  # open until this process ends
     return port
 

@@ -34,6 +34,7 @@ STOP_MARGIN_S = 20.0
 # A stop that is not graceful: from a worker's SIGTERM to its SIGKILL.
 HURRY_S = 1.0
 POLL_S = 0.02
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # The same stop often comes twice: from the terminal's process group and from a script.
 DUPLICATE_SIGNAL_S = 1.0
 
@@ -165,6 +166,8 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGTERM, self._on_stop_signal)
         loop.add_signal_handler(signal.SIGINT, self._on_stop_signal)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        # Who has made us may have held them back until somebody listens.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def _on_hangup(self) -> None:
         """Restart the workers; but stop if it means that our terminal has gone."""

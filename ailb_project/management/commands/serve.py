@@ -5,26 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import socket
 import sys
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import connections
-from prometheus_client.multiprocess import mark_process_dead
 from typing_extensions import override
 
 from ailb_project import chroma, module_service
-from ailb_project.children import ChildKind, ChildSpec
+from ailb_project.children import ChildSpec
 from ailb_project.listener import ListenError, bind_listener
 from ailb_project.preparation import Prepared, prepare
 from ailb_project.screen import Facts, draw, provider_lines
 from ailb_project.server_settings import SERVER_MODULES, ServerSettings
-from ailb_project.supervisor import Supervisor
+from ailb_project.supervision import Plan, become
 from gateway import environment
 from gateway.access import Access
 from gateway.auth import is_loopback, make_door
@@ -61,7 +58,7 @@ class Command(BaseCommand):
 
     @override
     def handle(self, *args: Any, **options: Any) -> None:
-        """Prepare, supervise, and leave with the supervisor's exit code."""
+        """Prepare, and become what supervises."""
         settings.HOST = options["host"]
         os.environ["HOST"] = options["host"]  # the workers read it, too
         try:
@@ -77,21 +74,23 @@ class Command(BaseCommand):
         simulator = simulator_specs(prepared)
         vectors = vector_specs()
         screen = draw(facts_of(listener, prepared))
-        supervisor = Supervisor(
-            [*simulator, jobs_spec(prepared), module_service.spec(), *vectors],
-            worker_specs=WorkerSpecs(),
+        plan = Plan(
+            services=(
+                *simulator,
+                jobs_spec(prepared),
+                module_service.spec(),
+                *vectors,
+            ),
+            worker_argv=worker_argv(),
+            worker_env={"AILB_RUN": settings.AILB_RUN},
             workers=settings.AILB_WORKERS,
-            listener=listener,
+            metrics_folder=str(settings.AILB_DATA_DIR / METRICS_FOLDER),
             drain_timeout_s=settings.AILB_GRACE_S + settings.AILB_DRAIN_TIMEOUT_S,
-            on_ready=lambda: self._show(screen),
-            on_worker_exit=forget_gauges,
+            screen=screen,
+            log_level=settings.AILB_LOG_LEVEL,
         )
         connections.close_all()
-        sys.exit(supervisor.run())
-
-    def _show(self, screen: str) -> None:
-        self.stdout.write(screen)
-        self.stdout.flush()
+        become(plan, listener)
 
 
 def get_prepared() -> Prepared:
@@ -111,51 +110,16 @@ def get_prepared() -> Prepared:
         )
 
 
-class WorkerSpecs:
-    """Describes the HTTP workers, which share one socket and one set of metrics.
-
-    Their number is known to each. Once there was more than one they count in files, for
-    good: what those that have ended counted still counts.
-    """
-
-    def __init__(self) -> None:
-        """Nothing is made before workers are wanted."""
-        self._metrics: Path | None = None
-
-    def __call__(self, count: int) -> list[ChildSpec]:
-        """Describe so many; raises OSError where the metrics have no folder."""
-        server = ServerSettings(
-            max_body_bytes=settings.AILB_MAX_BODY_BYTES,
-            max_upload_bytes=settings.AILB_MAX_DOCUMENT_BYTES + FORM_BYTES,
-            grace_s=settings.AILB_GRACE_S,
-            drain_timeout_s=settings.AILB_DRAIN_TIMEOUT_S,
-        )
-        program = SERVER_MODULES[settings.AILB_SERVER]
-        argv = (sys.executable, "-m", program, *server.to_argv())
-        env = {"AILB_RUN": settings.AILB_RUN, "AILB_WORKERS": str(count)}
-        if count > 1 and self._metrics is None:
-            self._metrics = fresh_folder(METRICS_FOLDER)
-        if self._metrics is not None:
-            env["PROMETHEUS_MULTIPROC_DIR"] = str(self._metrics)
-        return [
-            ChildSpec(f"worker-{number}", argv, env, kind=ChildKind.WORKER)
-            for number in range(1, count + 1)
-        ]
-
-
-def fresh_folder(name: str) -> Path:
-    """Make an empty folder in the data directory."""
-    folder: Path = settings.AILB_DATA_DIR / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, mode=0o700)
-    return folder
-
-
-def forget_gauges(pid: int) -> None:
-    """Drop what a dead worker said of the moment; what it counted stays."""
-    folder = settings.AILB_DATA_DIR / METRICS_FOLDER
-    if folder.exists():
-        mark_process_dead(pid, path=str(folder))  # type: ignore[no-untyped-call]
+def worker_argv() -> tuple[str, ...]:
+    """Write the command line of an HTTP worker."""
+    server = ServerSettings(
+        max_body_bytes=settings.AILB_MAX_BODY_BYTES,
+        max_upload_bytes=settings.AILB_MAX_DOCUMENT_BYTES + FORM_BYTES,
+        grace_s=settings.AILB_GRACE_S,
+        drain_timeout_s=settings.AILB_DRAIN_TIMEOUT_S,
+    )
+    program = SERVER_MODULES[settings.AILB_SERVER]
+    return (sys.executable, "-m", program, *server.to_argv())
 
 
 def jobs_spec(prepared: Prepared) -> ChildSpec:
