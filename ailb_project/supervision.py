@@ -108,6 +108,12 @@ def empty_folder(folder: Path) -> None:
     folder.mkdir(parents=True, mode=0o700)
 
 
+def find_ourselves_anywhere() -> None:
+    """Let every program that is started find ours, whatever folder this is called in."""
+    root, known = str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, known)))
+
+
 def become(plan: Plan, listener: socket.socket) -> NoReturn:
     """Turn this process into its supervision; a stop that comes meanwhile is kept."""
     plan_fd = os.memfd_create("ailb-plan", 0)
@@ -115,6 +121,7 @@ def become(plan: Plan, listener: socket.socket) -> NoReturn:
         file.write(plan.to_json())
     os.lseek(plan_fd, 0, os.SEEK_SET)
     listener.set_inheritable(True)
+    find_ourselves_anywhere()
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     sys.stdout.flush()
     sys.stderr.flush()
