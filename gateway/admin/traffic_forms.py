@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -65,6 +66,7 @@ class TrafficForm(forms.Form):
     button = ""
     about: tuple[str, ...] = ()
 
+    @abstractmethod
     def apply(self, reason: str) -> traffic.Standing:
         """Do it, once the form is valid.
 
@@ -72,7 +74,6 @@ class TrafficForm(forms.Form):
             TrafficRefused: It cannot be done.
 
         """
-        raise NotImplementedError
 
 
 class PromotionForm(TrafficForm):

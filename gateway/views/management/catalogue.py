@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 from typing_extensions import override
 
+from gateway.config_documents.kinds import DeploymentKind, StrategyKind
 from gateway.crypto import Secret
 from gateway.models import Deployment, Model, Provider, RoutingStrategy
 from gateway.models.validators import validate_ca_file, validate_credential
@@ -140,24 +141,7 @@ class DeploymentSerializer(RowSerializer[Deployment]):
         model = Deployment
         fields = (
             "id",
-            "model",
-            "provider",
-            "upstream_model",
-            "version",
-            "enabled",
-            "weight",
-            "priority",
-            "input_price_per_mtok_usd",
-            "output_price_per_mtok_usd",
-            "cache_read_price_per_mtok_usd",
-            "cache_write_price_per_mtok_usd",
-            "cache_write_1h_price_per_mtok_usd",
-            "audio_input_price_per_mtok_usd",
-            "audio_output_price_per_mtok_usd",
-            "context_window",
-            "capabilities",
-            "options",
-            *TIMEOUTS,
+            *DeploymentKind.columns,
             *OWNERSHIP,
         )
         read_only_fields = ("id", *OWNERSHIP)
@@ -169,20 +153,5 @@ class StrategySerializer(RowSerializer[RoutingStrategy]):
 
     class Meta:
         model = RoutingStrategy
-        fields = (
-            "name",
-            "algorithm",
-            "max_attempts",
-            "request_deadline_s",
-            "stream_deadline_s",
-            "latency_decay_s",
-            "breaker_failures",
-            "breaker_failure_rate",
-            "breaker_minimum_requests",
-            "breaker_window_s",
-            "breaker_open_s",
-            "breaker_max_open_s",
-            "created_at",
-            "updated_at",
-        )
+        fields = (*StrategyKind.columns, "created_at", "updated_at")
         read_only_fields = ("created_at", "updated_at")
