@@ -8,14 +8,26 @@ from typing import Any
 
 from django.conf import settings
 from django.core.asgi import get_asgi_application
+from django.urls import get_resolver
+
+from ailb_project.lean_imports import as_if_missing
+
+# What libraries of ours load where they find it: the command line of httpx (click, with
+# rich and pygments), clients and markup of DRF, fields of the theme for PostgreSQL.
+UNUSED = ("click", "coreapi", "jinja2", "markdown", "pygments", "requests")
+PSYCOPG = ("psycopg", "psycopg2")
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ailb_project.settings")
-django_application = get_asgi_application()
+has_postgresql = settings.DATABASES["default"]["ENGINE"].endswith("postgresql")
+with as_if_missing(*UNUSED, *(() if has_postgresql else PSYCOPG)):
+    django_application = get_asgi_application()
 
-# The data plane imports models, which exist only after Django's setup above.
-from gateway.handler import LeanHandler  # noqa: E402
-from gateway.runtime import runtime  # noqa: E402
-from gateway.summarising import Summarising  # noqa: E402
+    # The data plane imports models, which exist only after Django's setup above.
+    from gateway.handler import LeanHandler
+    from gateway.runtime import runtime
+    from gateway.summarising import Summarising
+
+    get_resolver().url_patterns  # noqa: B018  # loads every view
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -28,9 +40,8 @@ class Application:
     """Any ASGI server can run it; `startup` and `shutdown` are also its lifespan."""
 
     def __init__(self) -> None:
-        """Load the URLs once, before the first request."""
+        """Take the handler of the data plane."""
         self._lean = LeanHandler()
-        self._lean.load_middleware(is_async=True)
 
     async def __call__(
         self, scope: dict[str, Any], receive: Receive, send: Send

@@ -22,8 +22,8 @@ from gateway.auth import is_loopback
 from gateway.crypto import SecretUnreadable
 from gateway.discovery import refresh_ollama
 from gateway.heartbeat import forget_runs
+from gateway.late_upstream import LateUpstream
 from gateway.snapshot_store import DATABASE_AWAY
-from gateway.upstream import Upstream
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def make_administrator() -> str | None:
 
 async def discover() -> list[str]:
     """Ask the providers whose models are discovered; give what went wrong."""
-    upstream = Upstream()
+    upstream = LateUpstream()
     try:
         refreshed = await refresh_ollama(upstream)
     finally:

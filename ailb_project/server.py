@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 from typing_extensions import override
 
+from ailb_project.lean_imports import as_if_missing
+
 # Daphne makes its event loop while it is being imported, so the policy comes first.
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
-from daphne.server import (  # type: ignore[import-untyped]  # noqa: E402  # see above
-    Server,
-    reactor,
-    twisted_loop,
-)
+# No TLS, which a proxy in front has, and WebSockets are only refused: 8 MiB.
+with as_if_missing("OpenSSL", "cbor2", "click", "jinja2"):
+    from daphne.server import (  # type: ignore[import-untyped]  # see above
+        Server,
+        reactor,
+        twisted_loop,
+    )
 from twisted.logger import STDLibLogObserver, globalLogBeginner  # noqa: E402
 
 from ailb_project.http_protocol import (  # noqa: E402  # it imports Daphne
@@ -183,6 +187,7 @@ class DaphneServer(Server):  # type: ignore[misc]  # daphne ships no types
     async def drain(self) -> int:
         """Let requests end: grace while listening, then the limit, then cut."""
         await self._stop.pass_grace(self.settings.grace_s)
+        await self._stop.pass_last_connects(self._port.fileno())
         self._port.numberAccepts = BACKLOG  # those that already connected are served
         self._port.doRead()
         self._port.stopListening()

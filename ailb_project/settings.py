@@ -27,7 +27,7 @@ from ailb_project.env import (
     kept_secret,
 )
 from ailb_project.server_settings import SERVER_MODULES
-from gateway.crypto import encrypt, new_encryption_key
+from gateway.crypto import check_encryption_keys, new_encryption_key
 from gateway.errors import ConfigurationError
 from gateway.kinds import Algorithm
 
@@ -43,7 +43,7 @@ AILB_ENCRYPTION_KEYS = [
     key.strip() for key in env_secret("AILB_ENCRYPTION_KEYS").split(",") if key.strip()
 ] or [kept_secret(SECRETS_DIR / "encryption_key", new_encryption_key)]
 try:
-    encrypt("", AILB_ENCRYPTION_KEYS)
+    check_encryption_keys(AILB_ENCRYPTION_KEYS)
 except ConfigurationError as error:
     raise bad_value(
         "AILB_ENCRYPTION_KEYS", "***", "Fernet keys (32 bytes, URL-safe base64)"

@@ -17,11 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn, Self
 
-from prometheus_client.multiprocess import mark_process_dead
+from ailb_project.lean_imports import as_if_missing
 
-from ailb_project.children import ChildKind, ChildSpec
-from ailb_project.logs import JsonFormatter
-from ailb_project.supervisor import STOP_SIGNALS, Supervisor
+with as_if_missing("ssl"):  # which asyncio can do without, and so can we: 4 MiB
+    from ailb_project.children import ChildKind, ChildSpec
+    from ailb_project.logs import JsonFormatter
+    from ailb_project.supervisor import STOP_SIGNALS, Supervisor
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,9 @@ class WorkerSpecs:
     def forget_gauges(self, pid: int) -> None:
         """Drop what a dead worker said of the moment; what it counted stays."""
         if self._has_metrics:
+            # Here, as it takes 4 MiB, and one worker alone counts without files.
+            from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
+
             mark_process_dead(pid, path=self._plan.metrics_folder)  # type: ignore[no-untyped-call]
 
 

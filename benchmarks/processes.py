@@ -158,8 +158,25 @@ def resident_mib(pid: int) -> float:
 
 
 def resident_tree_mib(pid: int) -> float:
-    """Sum the resident memory of a process and everything below it."""
+    """Sum the resident memory of a process and everything below it.
+
+    What several share (programs, libraries) counts several times, as in a sum over `ps`.
+    """
     return sum(resident_mib(each) for each in _tree(pid, _processes()))
+
+
+def proportional_tree_mib(pid: int) -> float:
+    """Sum the same with each page shared out among the processes that have it (PSS).
+
+    Close to what a container is charged, where each page counts once.
+    """
+    return sum(_proportional_mib(each) for each in _tree(pid, _processes()))
+
+
+def _proportional_mib(pid: int) -> float:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    kib = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
+    return int(kib.split()[1]) / 1024
 
 
 def find_below(pid: int, word: str) -> list[int]:

@@ -9,7 +9,12 @@ from benchmarks.calls import Call
 from benchmarks.figures import Contender, Reading, Row
 from benchmarks.load import drive
 from benchmarks.plan import Plan
-from benchmarks.processes import resident_mib, resident_tree_mib, wait_until_idle
+from benchmarks.processes import (
+    proportional_tree_mib,
+    resident_mib,
+    resident_tree_mib,
+    wait_until_idle,
+)
 from benchmarks.servers import Server
 from benchmarks.upstream import Answer
 
@@ -23,11 +28,11 @@ def measure_idle(servers: Sequence[Server]) -> Iterator[Reading]:
         if server.pid is None or server.worker_pid is None:
             continue
         wait_until_idle(server.pid)
-        tree_mib = resident_tree_mib(server.pid)
-        yield Reading(
-            rows.IDLE_WORKER, server.contender, resident_mib(server.worker_pid)
-        )
-        yield Reading(rows.IDLE_TREE, server.contender, tree_mib)
+        who = server.contender
+        tree_mib = proportional_tree_mib(server.pid)
+        yield Reading(rows.IDLE_WORKER, who, resident_mib(server.worker_pid))
+        yield Reading(rows.IDLE_TREE, who, tree_mib)
+        yield Reading(rows.IDLE_TREE_SUM, who, resident_tree_mib(server.pid))
 
 
 def measure_growth(plan: Plan, servers: Sequence[Server]) -> Iterator[Reading]:

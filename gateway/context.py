@@ -274,12 +274,12 @@ def dearest_nano_usd(task: Task) -> int | None:
     """Estimate what the request costs where it costs most; None without any price."""
     costs = [
         cost
-        for deployment in task.model.deployments
+        for prices in task.model.prices
         if (
             cost := estimated_cost_nano_usd(
                 input_tokens=task.needs.prompt_tokens,
                 output_tokens=task.needs.output_tokens,
-                prices=deployment.prices,
+                prices=prices,
             )
         )
         is not None

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
+import os
 import re
 import secrets
 import string
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from typing_extensions import override
 
 from gateway.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
 
 MARK = "enc:v1:"  # how stored ciphertext begins
 KEY_PREFIX = "ailb_"
@@ -22,6 +27,7 @@ PUBLIC_ID_LENGTH = 12
 SECRET_LENGTH = 43  # base62 characters: 256 bits
 CHECKSUM_LENGTH = 6
 BASE62 = string.digits + string.ascii_letters
+ENCRYPTION_KEY_BYTES = 32
 _KEY = re.compile(rf"{KEY_PREFIX}([0-9A-Za-z]{{1,32}})_[0-9A-Za-z]+")
 
 
@@ -98,17 +104,34 @@ class Secret:
         return encrypt(self._plain, keys) if self._plain else ""
 
 
-@lru_cache(maxsize=8)
-def _cipher(keys: tuple[str, ...]) -> MultiFernet:
+def check_encryption_keys(keys: Sequence[str]) -> None:
+    """Look at keys as Fernet will.
+
+    Raises:
+        ConfigurationError: There is none, or one is not a Fernet key.
+
+    """
     if not keys:
         raise ConfigurationError("AILB_ENCRYPTION_KEYS holds no key.")
-    try:
-        return MultiFernet([Fernet(key) for key in keys])
-    except ValueError as error:
-        raise ConfigurationError(
-            "AILB_ENCRYPTION_KEYS holds a value that is not a Fernet key "
-            "(32 bytes, URL-safe base64)."
-        ) from error
+    for key in keys:
+        try:
+            is_key = len(base64.urlsafe_b64decode(key)) == ENCRYPTION_KEY_BYTES
+        except (ValueError, binascii.Error):
+            is_key = False
+        if not is_key:
+            raise ConfigurationError(
+                "AILB_ENCRYPTION_KEYS holds a value that is not a Fernet key "
+                "(32 bytes, URL-safe base64)."
+            )
+
+
+@lru_cache(maxsize=8)
+def _cipher(keys: tuple[str, ...]) -> MultiFernet:
+    # Here, as it takes 7 MiB, and most processes never open a secret.
+    from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415
+
+    check_encryption_keys(keys)
+    return MultiFernet([Fernet(key) for key in keys])
 
 
 def encrypt(plain: str, keys: Sequence[str]) -> str:
@@ -126,6 +149,8 @@ def decrypt(ciphertext: str, keys: Sequence[str]) -> str:
     """
     if not ciphertext.startswith(MARK):
         raise SecretUnreadable("A stored secret is not in the expected form.")
+    from cryptography.fernet import InvalidToken  # noqa: PLC0415  # as below
+
     try:
         token = ciphertext[len(MARK) :].encode()
         return _cipher(tuple(keys)).decrypt(token).decode()
@@ -137,7 +162,7 @@ def decrypt(ciphertext: str, keys: Sequence[str]) -> str:
 
 def new_encryption_key() -> str:
     """Make a Fernet key."""
-    return Fernet.generate_key().decode()
+    return base64.urlsafe_b64encode(os.urandom(ENCRYPTION_KEY_BYTES)).decode()
 
 
 def checksum(text: str) -> str:

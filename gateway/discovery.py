@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from asgiref.sync import sync_to_async  # noqa: TID251 - not on the request path
 from django.conf import settings
@@ -25,7 +26,10 @@ from gateway.models import Provider as ProviderRow
 from gateway.operations import Changes
 from gateway.snapshot import Provider
 from gateway.snapshot_compiler import provider_from
-from gateway.upstream import Upstream
+
+if TYPE_CHECKING:
+    from gateway.late_upstream import LateUpstream
+    from gateway.upstream import Upstream
 
 logger = logging.getLogger(__name__)
 
@@ -279,13 +283,13 @@ def followed_providers() -> list[ProviderRow]:
     return [row for row in ProviderRow.objects.filter(enabled=True) if is_followed(row)]
 
 
-async def refresh_ollama(upstream: Upstream) -> tuple[Refreshed, ...]:
+async def refresh_ollama(upstream: LateUpstream) -> tuple[Refreshed, ...]:
     """Bring the rows of the environment's Ollama up to date, unless it has a fixed list.
 
     A provider that does not answer keeps its rows. Safe to call from several processes.
     """
     rows = await sync_to_async(followed_providers)()
-    return tuple([await refresh_one(row, upstream) for row in rows])
+    return tuple([await refresh_one(row, upstream()) for row in rows])
 
 
 async def refresh_one(row: ProviderRow, upstream: Upstream) -> Refreshed:

@@ -19,8 +19,8 @@ from urllib.parse import quote
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.handlers.exception import response_for_exception
 from django.http import HttpRequest, HttpResponseBase
-from django.test.utils import override_settings
 from django.urls import Resolver404, ResolverMatch, get_resolver, set_script_prefix
 from typing_extensions import override
 
@@ -69,8 +69,6 @@ class LeanHandler(ASGIHandler):
     @override
     def load_middleware(self, is_async: bool = False) -> None:
         """Load none: the middleware of settings is the admin's."""
-        with override_settings(MIDDLEWARE=[]):
-            super().load_middleware(is_async=is_async)
 
     @override
     async def __call__(
@@ -118,20 +116,13 @@ class LeanHandler(ASGIHandler):
         """
         try:
             found = resolved(request.path_info)
-        except Resolver404:
-            return await self._ordinarily(request)
+        except Resolver404 as error:
+            return response_for_exception(request, error)
         request.resolver_match = found
         response: HttpResponseBase = await found.func(
             request, *found.args, **found.kwargs
         )
         return response
-
-    async def _ordinarily(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer what no route is for."""
-        chain: Callable[[HttpRequest], Awaitable[HttpResponseBase]] = vars(self)[
-            "_middleware_chain"
-        ]
-        return await chain(request)
 
     async def _answer(
         self, request: ASGIRequest, receive: Receive, send: Send, counts: Counts

@@ -25,11 +25,10 @@ from gateway.bookkeeping import drain, merge_spends, prune
 from gateway.discovery import refresh_ollama
 from gateway.heartbeat import forget_runs
 from gateway.keeper import Keeper, pause
+from gateway.late_upstream import LateUpstream
 from gateway.lease import hold_lease, release_lease
 from gateway.promoting import Promoter
-from gateway.rounds import Rounds
 from gateway.snapshot_store import DATABASE_AWAY
-from gateway.upstream import Upstream
 
 logger = logging.getLogger(__name__)
 
@@ -62,10 +61,9 @@ class JobRunner:
     def __init__(self, *, holder: str) -> None:
         """`holder` names this process in the lease."""
         self._holder = holder
-        self._upstream = Upstream()
+        self._upstream = LateUpstream()
         self._is_leading = False
         self._are_books_waiting = False
-        self._rounds = Rounds()
         self._promoter = Promoter()
         self._gone_workers: frozenset[str] = frozenset()
         self._jobs = [
@@ -142,7 +140,10 @@ class JobRunner:
 
         Each in a thread of its own: none waits for another's long round.
         """
-        rounds, is_leading = self._rounds, lambda: self._is_leading
+        # Numpy comes with it, which only memory and documents need.
+        from gateway.rounds import Rounds  # noqa: PLC0415
+
+        rounds, is_leading = Rounds(), lambda: self._is_leading
         keepers = [
             Keeper("the database's upkeep", rounds.keep_database, is_leading=is_leading)
         ]

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from typing import TYPE_CHECKING
 
 import orjson
 from asgiref.sync import (
@@ -25,7 +26,10 @@ from gateway.errors import UpstreamError
 from gateway.kinds import Period
 from gateway.limits.budgets import period_start
 from gateway.models import Budget, BudgetNotice, BudgetSpend
-from gateway.upstream import Upstream
+
+if TYPE_CHECKING:
+    from gateway.late_upstream import LateUpstream
+    from gateway.upstream import Upstream
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +74,7 @@ class Standing:
             yield True
 
 
-async def tell(upstream: Upstream, *, today: date) -> None:
+async def tell(upstream: LateUpstream, *, today: date) -> None:
     """Make the notices that are due on a day, and tell those that have a webhook.
 
     Raises:
@@ -80,7 +84,7 @@ async def tell(upstream: Upstream, *, today: date) -> None:
     webhooks = await sync_to_async(due)(today)
     async with asyncio.TaskGroup() as tasks:
         for webhook in webhooks:
-            tasks.create_task(_deliver(upstream, webhook), name="budget webhook")
+            tasks.create_task(_deliver(upstream(), webhook), name="budget webhook")
 
 
 async def _deliver(upstream: Upstream, webhook: Webhook) -> None:

@@ -156,7 +156,8 @@ class Model:
     `split` gives the versions among its deployments that share its requests, with their
     weights in percent, when there are several; a deployment whose version has no share
     is not among `deployments`. `lead` gives those of the lowest priority where there are
-    so many that a request had better look at a few; else it is empty.
+    so many that a request had better look at a few; else it is empty. `prices` are those
+    of all deployments, each once.
     """
 
     name: str
@@ -167,6 +168,12 @@ class Model:
     created_s: int = 0  # unix seconds
     split: tuple[tuple[str, int], ...] = ()
     lead: tuple[Deployment, ...] = field(default=(), repr=False)
+    prices: tuple[Prices, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Gather the prices: a request is not to look at a thousand deployments for them."""
+        prices = dict.fromkeys(deployment.prices for deployment in self.deployments)
+        object.__setattr__(self, "prices", tuple(prices))
 
     def serves(self, operation: Operation) -> bool:
         """Say whether some deployment may serve the operation."""

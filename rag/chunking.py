@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
-from semantic_text_splitter import MarkdownSplitter
-
 from rag.parsed import PageSpan
 
 # Move its number when the same text gives other chunks: collections are locked to it.
@@ -108,7 +106,8 @@ class Chunker:
         self._room = max_tokens - tokenizer.num_special_tokens_to_add(False)
         if size.tokens > self._room:
             raise ValueError(f"Chunks have at most {self._room} tokens for this model.")
-        self._splitter = MarkdownSplitter.from_callback(
+        splitting = import_module("semantic_text_splitter")
+        self._splitter = splitting.MarkdownSplitter.from_callback(
             self._weigh, (int(size.tokens * _FULL), size.tokens), size.overlap
         )
 

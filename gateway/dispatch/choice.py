@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
-from dataclasses import replace
 
 from gateway.dispatch.task import Task, Trace
 from gateway.errors import (
@@ -36,7 +35,7 @@ def chain(task: Task) -> list[Model]:
     return list(models.values())
 
 
-def sample(model: Model, draw: Callable[[], float]) -> Model | None:
+def sample(model: Model, draw: Callable[[], float]) -> list[Deployment] | None:
     """Draw a few deployments of a model that has many; None where all are looked at.
 
     For algorithms alone that compare two drawn ones: drawing from a few that were drawn
@@ -51,7 +50,7 @@ def sample(model: Model, draw: Callable[[], float]) -> Model | None:
         place = step + min(int(draw() * (len(lead) - step)), len(lead) - step - 1)
         drawn.append(lead[moved.get(place, place)])
         moved[place] = moved.get(step, step)
-    return replace(model, deployments=tuple(drawn))
+    return drawn
 
 
 def untried(deployments: Sequence[Deployment], trace: Trace) -> list[Deployment]:

@@ -19,7 +19,7 @@ from gateway.dispatch.attempt import Attempt, Live, figures_of
 from gateway.dispatch.choice import chain, nothing_eligible, sample, untried
 from gateway.dispatch.stream import OpenedStream, first_content
 from gateway.dispatch.task import Task, Trace
-from gateway.errors import RateLimited, UpstreamError
+from gateway.errors import RateLimited, UpstreamError, forget_frames
 from gateway.kinds import Fault
 from gateway.limits import NOTHING, Estimate, Grant, Limiter
 from gateway.routing.availability import Admission
@@ -118,17 +118,20 @@ class Dispatcher:
         """Look at a few of many deployments; None unless there is a choice among them."""
         if not model.lead or (few := sample(model, self.live.draw)) is None:
             return None
-        found = self._select(few, task)
+        found = self._select(model, task, sample=few)
         has_choice = len(found.candidates) > 1 and found.admission is Admission.NORMAL
-        return replace(found, is_sample=True) if has_choice else None
+        return found if has_choice else None
 
-    def _select(self, model: Model, task: Task) -> Selection:
+    def _select(
+        self, model: Model, task: Task, *, sample: Sequence[Deployment] | None = None
+    ) -> Selection:
         return select(
             model,
             task.needs,
             health=self.live.health,
             now_s=self.live.clock(),
             requires_price=task.requires_price,
+            sample=sample,
         )
 
     def _order(
@@ -198,6 +201,7 @@ class Dispatcher:
             try:
                 answer = await self._attempt(task, trace, model, deployment, selection)
             except UpstreamError as error:
+                forget_frames(error)
                 record = AttemptRecord(deployment, error)
                 trace.failures.append(record)
                 failures.append(record)

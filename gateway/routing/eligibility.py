@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -61,8 +62,11 @@ def select(
     health: HealthTable,
     now_s: float,
     requires_price: bool = False,
+    sample: Sequence[Deployment] | None = None,
 ) -> Selection:
     """Divide a model's deployments; `requires_price` leaves out what has none.
+
+    A `sample` of the deployments is looked at instead of all.
 
     When nothing is ready, a model's only deployment may still be probed past its open
     breaker, and so may one deployment of each provider a second when all breakers are
@@ -72,7 +76,8 @@ def select(
     excluded: list[tuple[Deployment, Reason]] = []
     waiting: list[tuple[Deployment, Availability]] = []
     half_open: list[int] = []
-    for deployment in model.deployments:
+    looked_at = model.deployments if sample is None else sample
+    for deployment in looked_at:
         reason = _unfit(deployment, needs, requires_price=requires_price)
         if reason is not None:
             excluded.append((deployment, reason))
@@ -86,13 +91,14 @@ def select(
         else:
             waiting.append((deployment, availability))
             excluded.append((deployment, Reason(availability.state.value)))
-    is_alone = len(model.deployments) == 1
+    is_alone = len(looked_at) == 1
     if candidates or not waiting:
         return Selection(
             tuple(candidates),
             tuple(excluded),
             admission=Admission.ALONE if is_alone else Admission.NORMAL,
             half_open=frozenset(half_open) if half_open else NOBODY,
+            is_sample=sample is not None,
         )
     admission = Admission.ALONE if is_alone else Admission.PANIC
     return _last_resort(

@@ -26,6 +26,7 @@ from gateway.discovery import ConnectionReport, Refreshed
 from gateway.environment import apply_environment
 from gateway.errors import ConfigurationError, UpstreamError
 from gateway.kinds import Fault, Source
+from gateway.late_upstream import LateUpstream
 from gateway.models import Deployment, Model, Provider
 from gateway.upstream import Upstream
 from tests.upstreams.fixed_answers import FixedAnswers, fixed_answers
@@ -101,7 +102,7 @@ def connection_of(row: Provider) -> ConnectionReport:
 
 def refreshed() -> tuple[Refreshed, ...]:
     async def refresh() -> tuple[Refreshed, ...]:
-        upstream = Upstream()
+        upstream = LateUpstream()
         try:
             return await discovery.refresh_ollama(upstream)
         finally:

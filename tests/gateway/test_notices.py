@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.late_upstream import LateUpstream
 from gateway.models import ApiKey, Budget, BudgetNotice, BudgetSpend, Tenant
 from gateway.notices import Standing, claim, due, tell
-from gateway.upstream import Upstream
 from tests.upstreams.fixed_answers import Answer, FixedAnswers, fixed_answers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,8 +46,8 @@ def server(listener: Listener) -> Iterator[FixedAnswers]:
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    made = Upstream()
+async def upstream() -> AsyncIterator[LateUpstream]:
+    made = LateUpstream()
     yield made
     await made.aclose()
 
@@ -120,7 +120,7 @@ def test_a_budget_of_nothing_is_spent_from_the_beginning() -> None:
 
 
 async def test_a_webhook_gets_what_happened(
-    upstream: Upstream, server: FixedAnswers, listener: Listener
+    upstream: LateUpstream, server: FixedAnswers, listener: Listener
 ) -> None:
     tenant = await Tenant.objects.acreate(name="acme")
     key = await ApiKey.objects.acreate(
@@ -152,7 +152,7 @@ async def test_a_webhook_gets_what_happened(
     assert (await BudgetNotice.objects.aget()).delivery == "200"
 
 
-async def told(upstream: Upstream, url: str, *, turns: int = 1) -> str:
+async def told(upstream: LateUpstream, url: str, *, turns: int = 1) -> str:
     """Give what a notice's delivery says after some turns."""
     tenant, _ = await Tenant.objects.aget_or_create(name="acme")
     budget, _ = await Budget.objects.aget_or_create(
@@ -165,7 +165,7 @@ async def told(upstream: Upstream, url: str, *, turns: int = 1) -> str:
 
 
 async def test_a_webhook_that_fails_is_tried_once_more(
-    upstream: Upstream, server: FixedAnswers, listener: Listener
+    upstream: LateUpstream, server: FixedAnswers, listener: Listener
 ) -> None:
     url = f"{server.url}/hook"
     listener.status = 503
@@ -176,7 +176,7 @@ async def test_a_webhook_that_fails_is_tried_once_more(
 
 
 async def test_after_the_second_failure_it_is_left(
-    upstream: Upstream, server: FixedAnswers, listener: Listener
+    upstream: LateUpstream, server: FixedAnswers, listener: Listener
 ) -> None:
     listener.status = 503
     assert await told(upstream, f"{server.url}/hook", turns=4) == "503"
@@ -192,13 +192,13 @@ async def test_after_the_second_failure_it_is_left(
     ],
 )
 async def test_an_address_that_cannot_or_may_not_be_reached_is_noted(
-    upstream: Upstream, url: str
+    upstream: LateUpstream, url: str
 ) -> None:
     assert await told(upstream, url, turns=3) == "unreachable"
 
 
 async def test_a_redirect_is_not_followed(
-    upstream: Upstream, server: FixedAnswers
+    upstream: LateUpstream, server: FixedAnswers
 ) -> None:
     server.routes["/hook"] = (302, {})
     assert await told(upstream, f"{server.url}/hook", turns=2) == "302"

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.dispatch.choice import SAMPLE, sample
 from gateway.kinds import Algorithm
-from gateway.snapshot import Model, Strategy
+from gateway.snapshot import Model, Prices, Strategy
 from gateway.snapshot_compiler import MANY_DEPLOYMENTS, with_lead
 from tests.gateway.routing.rows import deployment
 
@@ -28,7 +28,7 @@ def model_of(
 def drawn(model: Model, draw: random.Random) -> list[int]:
     few = sample(model, draw.random)
     assert few is not None
-    return [each.id for each in few.deployments]
+    return [each.id for each in few]
 
 
 def test_each_is_drawn_as_often_as_any_other_and_none_twice_at_once() -> None:
@@ -51,7 +51,7 @@ def test_the_lowest_priority_comes_first() -> None:
 def test_a_draw_that_never_changes_still_gives_different_ones(constant: float) -> None:
     few = sample(model_of(40), lambda: constant)
     assert few is not None
-    assert len({each.id for each in few.deployments}) == SAMPLE
+    assert len({each.id for each in few}) == SAMPLE
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,10 @@ def test_a_draw_that_never_changes_still_gives_different_ones(constant: float) -
 )
 def test_all_are_looked_at_where_a_few_would_not_do(model: Model) -> None:
     assert sample(model, random.random) is None
+
+
+def test_a_model_knows_the_prices_of_all_its_deployments_each_once() -> None:
+    cheap, dear = (1.0, 2.0), (3.0, 4.0)
+    rows = [deployment(n, price=cheap) for n in range(40)]
+    made = replace(model_of(1), deployments=(*rows, deployment(41, price=dear)))
+    assert made.prices == (Prices(*cheap), Prices(*dear))
