@@ -100,6 +100,7 @@ class GranianServer:
         answer asks for the connection to be closed.
         """
         await self._stop.pass_grace(self._settings.grace_s)
+        await self._stop.pass_last_connects(self._fd)
         await self._stop.wait_while(lambda: is_readable(self._fd), IDLE_GRACE_S)
         stop_accepting(self._fd)
         self._bounded.hasten()

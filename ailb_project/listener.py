@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import os
 import socket
+import struct
 
 BACKLOG = 1024
+# socket(7); Python does not name it.
+SO_ATTACH_FILTER = 26
+# A program of the classic BPF, which sees each segment from its TCP header on: drop what
+# begins a connection (SYN without ACK), pass the rest. Code, jumps if true and false, k.
+NO_BEGINNINGS = (
+    (0x30, 0, 0, 13),  # load the byte with the flags
+    (0x54, 0, 0, 0x12),  # and SYN | ACK
+    (0x15, 0, 1, 0x02),  # only SYN?
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # pass
+)
 
 
 class ListenError(Exception):
@@ -27,6 +41,23 @@ def bind_listener(host: str, port: int, *, setting: str = "HTTP_PORT") -> socket
         raise ListenError(_reason(host, port, setting, error)) from error
     listener.setblocking(False)
     return listener
+
+
+def ignore_beginnings(fd: int) -> None:
+    """Let nobody begin to connect to a listening socket; who has begun still gets in.
+
+    It holds for each process that has the socket. Closing it would reset whom nobody has
+    accepted yet; those who are ignored now try again after a second, and are refused.
+
+    Raises:
+        OSError: The system has no such filters.
+
+    """
+    program = b"".join(struct.pack("HBBI", *step) for step in NO_BEGINNINGS)
+    kept = ctypes.create_string_buffer(program)
+    pointed = struct.pack("HP", len(NO_BEGINNINGS), ctypes.addressof(kept))
+    with socket.socket(fileno=os.dup(fd)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointed)
 
 
 def keep_port(host: str) -> int:

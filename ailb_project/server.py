@@ -34,6 +34,7 @@ from ailb_project.http_protocol import (  # noqa: E402  # it imports Daphne
     BoundedWebSocketFactory,
 )
 from ailb_project.listener import BACKLOG  # noqa: E402
+from ailb_project.prompt_connection import PromptConnection  # noqa: E402
 from ailb_project.refusals import INTERNAL_ERROR, SHUTTING_DOWN  # noqa: E402
 from ailb_project.worker_process import (  # noqa: E402
     ARRIVING_GRACE_S,
@@ -92,6 +93,7 @@ class DaphneServer(Server):  # type: ignore[misc]  # daphne ships no types
             self._port = reactor.adoptStreamPort(
                 listener.fileno(), listener.family, self.http_factory
             )
+        self._port.transport = PromptConnection
         # It ends with the drain, a way below: no TaskGroup spans the two.
         self._checking = asyncio.get_running_loop().create_task(self._check_forever())
 

@@ -62,6 +62,7 @@ class UvicornServer:
     async def drain(self) -> int:
         """Let requests end: grace while listening, then the limit, then cut."""
         await self._stop.pass_grace(self._settings.grace_s)
+        await self._stop.pass_last_connects(self._listener.fileno())
         await self._accept_those_who_connected()
         for server in self._server.servers:
             server.close()

@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
-from ailb_project.listener import ListenError, bind_listener
+from ailb_project.freed_memory import give_back_forever
+from ailb_project.listener import ListenError, bind_listener, ignore_beginnings
 from ailb_project.server_settings import (
     CUT_SIGNAL,
     DRAIN_SIGNAL,
@@ -38,6 +39,8 @@ ARRIVING_GRACE_S = 3.0
 DISCONNECT_GRACE_S = 1.0
 CANCEL_GRACE_S = 3.0
 DRAIN_POLL_S = 0.02
+# Before the port is closed: whoever has begun to connect gets in, over long ways, too.
+LAST_CONNECTS_S = 0.3
 LAST_CANCEL_S = 0.5
 SHUTDOWN_TIMEOUT_S = 10.0
 # A thread that works beside the loop (the database's) holds the interpreter for so long
@@ -67,14 +70,18 @@ class StopSignals:
     """What this process has been told about its end.
 
     SIGTERM, SIGINT and DRAIN_SIGNAL stop it, YIELD_SIGNAL stops it without the grace,
-    CUT_SIGNAL ends the drain's patience.
+    CUT_SIGNAL ends the drain's patience. By DRAIN_SIGNAL all who accept on the port stop.
     """
 
-    def __init__(self) -> None:
-        """Hear nothing before `install`."""
+    def __init__(self, *, is_alone: bool) -> None:
+        """Hear nothing before `install`; `is_alone`: nobody else has the port."""
         self.requested = asyncio.Event()
         self.patience_over = asyncio.Event()
         self._grace_over = asyncio.Event()
+        self._yields = False
+        self._all_stop = asyncio.Event()
+        if is_alone:
+            self._all_stop.set()
         self._first_s: float | None = None
         self._parent_pid = os.getppid()
 
@@ -82,7 +89,7 @@ class StopSignals:
         """Listen from now on."""
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop, number)
-        loop.add_signal_handler(DRAIN_SIGNAL, self.requested.set)
+        loop.add_signal_handler(DRAIN_SIGNAL, self._on_drain)
         loop.add_signal_handler(YIELD_SIGNAL, self._on_yield)
         loop.add_signal_handler(CUT_SIGNAL, self._on_cut)
 
@@ -92,11 +99,26 @@ class StopSignals:
 
     async def pass_grace(self, grace_s: float) -> None:
         """Wait for as long as the port is to be served after the stop."""
-        if os.getppid() != self._parent_pid:
-            return  # a new parent may want the port now
-        with suppress(TimeoutError):
-            async with asyncio.timeout(grace_s):
-                await self._grace_over.wait()
+        if not self._is_orphan():
+            await _happens_within(self._grace_over, grace_s)
+
+    async def pass_last_connects(self, fd: int) -> None:
+        """Serve the port for a moment more, in which those who are connecting arrive.
+
+        The last one to close it would reset them. Nobody may begin in that moment, so
+        there is an end, unless others go on: then there is no last one.
+        """
+        if self._yields or self._is_orphan():
+            return
+        # A signal to the whole process group may come before the supervisor's own.
+        if await _happens_within(self._all_stop, LAST_CONNECTS_S):
+            with suppress(OSError):  # without the filter fewer arrive, but most do
+                ignore_beginnings(fd)
+            await _happens_within(self.patience_over, LAST_CONNECTS_S)
+
+    def _is_orphan(self) -> bool:
+        """Tell whether a new parent may want the port now."""
+        return os.getppid() != self._parent_pid
 
     async def wait_while(self, is_busy: Callable[[], bool], timeout_s: float) -> None:
         """Wait until it is not, at most so long, and no longer than there is patience."""
@@ -115,13 +137,28 @@ class StopSignals:
             logger.warning("Second stop signal: ending at once.")
             leave(128 + number)
 
-    def _on_yield(self) -> None:
-        self._grace_over.set()
+    def _on_drain(self) -> None:
+        self._all_stop.set()
         self.requested.set()
+
+    def _on_yield(self) -> None:
+        self._yields = True
+        self._end_grace()
 
     def _on_cut(self) -> None:
         self.patience_over.set()
-        self._on_yield()
+        self._end_grace()
+
+    def _end_grace(self) -> None:
+        self._grace_over.set()
+        self.requested.set()
+
+
+async def _happens_within(event: asyncio.Event, timeout_s: float) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    return event.is_set()
 
 
 def run_worker(
@@ -152,7 +189,7 @@ def run_worker(
     except Exception:  # a process edge: whatever it is, it ends the start
         logger.exception("Cannot import the application %s.", settings.application)
         sys.exit(1)
-    stop = StopSignals()
+    stop = StopSignals(is_alone=settings.fd is None)
     server = make_server(application, settings, stop)
     code = loop.run_until_complete(_serve(server, application, settings, stop))
     _end_tasks(code, loop)
@@ -185,7 +222,10 @@ async def _serve(
     except Exception:  # a process edge: whatever it is, it ends the start
         logger.exception("The application could not start.")
         return 1
+    # As long as requests come, which no block of code here spans: no TaskGroup.
+    giving_back = asyncio.get_running_loop().create_task(give_back_forever())
     await stop.requested.wait()
+    giving_back.cancel()
     await _call_hook(application, "drain")
     started_s = time.monotonic()
     logger.info("Draining.")

@@ -149,7 +149,10 @@ def is_gone(pid: int) -> bool:
 
 
 class Load:
-    """Clients that ask all the time, half on new connections, half on kept ones."""
+    """Clients that ask all the time, half on new connections, half on kept ones.
+
+    A client that is refused gives up; that is a failure, but no loss.
+    """
 
     def __init__(self, address: tuple[str, int], *, clients: int) -> None:
         self._address = address
@@ -178,6 +181,18 @@ class Load:
                     self._ask(client, keeps_alive=keeps_alive)
             except (OSError, EOFError) as error:
                 self.failures.append(repr(error))
+                if isinstance(error, ConnectionRefusedError):
+                    return
+
+    @property
+    def losses(self) -> list[str]:
+        """What was accepted and not answered."""
+        refused = ConnectionRefusedError.__name__
+        return [loss for loss in self.failures if not loss.startswith(refused)]
+
+    def is_over(self) -> bool:
+        """Tell whether all clients were refused."""
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _ask(self, client: Connection, *, keeps_alive: bool) -> None:
         while not self._ended.is_set():
