@@ -309,3 +309,15 @@ class DatabaseAway(AilbError):
     status = 503
     code = "database_unavailable"
     retry_after_s: float | None = 5.0
+
+
+def forget_frames(error: BaseException) -> None:
+    """Take the tracebacks from an error and its causes.
+
+    Their frames hold the request, body and all, and in the end the error itself: a
+    circle that would last until the garbage collector comes by.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__

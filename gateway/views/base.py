@@ -27,6 +27,7 @@ from gateway.errors import (
     MethodNotAllowed,
     NotFound,
     UnsupportedMediaType,
+    forget_frames,
 )
 from gateway.kinds import Operation, Right
 from gateway.ledger import Entry, observe
@@ -118,17 +119,27 @@ class GatewayView(APIView):
         try:
             response = await self._handle(request, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 - the one hook that renders errors
-            known = as_ailb_error(error)
-            self._account_for(known)
-            response = render_error(known, self._context_headers())
+            response = self._render(error)
+        finally:
+            vars(self).pop("head", None)  # Django's alias of `get`: a circle, too
         response.headers["x-request-id"] = self.request_id
         return response
+
+    def _render(self, error: Exception) -> HttpResponseBase:
+        """Tell the client, and let go of what the error holds."""
+        known = as_ailb_error(error)
+        forget_frames(error)
+        self._account_for(known)
+        return render_error(known, self._context_headers())
 
     async def _handle(
         self, request: ASGIRequest, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
         await runtime.start()
         self.request = self.initialize_request(request, *args, **kwargs)
+        # It refers to the request itself: a circle that would keep each request, and a
+        # body of megabytes with it, until the collector comes by. Nobody parses with it.
+        self.request.parser_context.clear()
         if self.needs_key:
             self.principal = runtime.authenticate(self.visitor)
             if (right := self.required_right(request)) is not None:
@@ -192,7 +203,7 @@ class GatewayView(APIView):
         return {} if self.context is None else self.context.headers()
 
     def json_body(self) -> bytes:
-        """Give the body of a JSON request.
+        """Take the body of a JSON request; from then on the request has none.
 
         Raises:
             UnsupportedMediaType: It is declared as something else, as a web page's
@@ -204,7 +215,11 @@ class GatewayView(APIView):
             raise UnsupportedMediaType(
                 "Send the body as Content-Type: application/json."
             )
-        return self.asgi_request.body
+        request = self.asgi_request
+        body: bytes = request.body
+        request.close()
+        request._body = b""  # noqa: SLF001  # what is parsed need not be kept twice
+        return body
 
 
 def request_id_of(headers: Mapping[str, str]) -> str:
