@@ -1,12 +1,15 @@
 """`manage.py serve` as a black box: a process, its screen, its variables and its end.
 
 Memory is off where a test does not ask for it: `serving(folder, ENABLE_MEMORY="true")`.
+With the fixture `database_template` as its `template` a first start has no migrations
+to run.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,8 +169,12 @@ class Serve:
 
 
 @contextmanager
-def serving(data_dir: Path, **environment: str) -> Iterator[Serve]:
-    """Serve until the block ends."""
+def serving(
+    data_dir: Path, template: Path | None = None, /, **environment: str
+) -> Iterator[Serve]:
+    """Serve until the block ends, on an SQLite file that begins as a copy of `template`."""
+    if template is not None:
+        shutil.copyfile(template, data_dir / "ailb.sqlite3")
     serve = Serve(data_dir, environment)
     try:
         serve.start()

@@ -197,25 +197,22 @@ def test_a_limit_of_a_provider_moves_requests_to_the_next(guarded: Gateway) -> N
         assert int(replies[4].headers["retry-after"]) >= 1
 
 
-def test_concurrency_is_a_matter_of_the_moment(
-    start_gateway: Callable[..., Gateway],
-) -> None:
-    gateway = start_gateway(AILB_AUTH="required")
+def test_concurrency_is_a_matter_of_the_moment(guarded: Gateway) -> None:
     with running_simulator(
         behaviour=Behaviour(tokens_per_s=20, answer_tokens=40)
     ) as slow:
-        gateway.add_provider("slow", "openai", slow, models=["slow"])
-        key = limited_key(gateway, measure=Measure.CONCURRENCY, amount=1)
+        guarded.add_provider("slow", "openai", slow, models=["slow"])
+        key = limited_key(guarded, measure=Measure.CONCURRENCY, amount=1)
         bearer = {"authorization": f"Bearer {key}"}
         body = chat_body("slow", stream=True, text="hi")
-        with gateway.client._http.stream("POST", CHAT, json=body, headers=bearer) as it:
+        with guarded.client._http.stream("POST", CHAT, json=body, headers=bearer) as it:
             chunks = it.iter_raw()
             assert next(chunks)
-            refused = ask(gateway, key, "slow")
+            refused = ask(guarded, key, "slow")
             assert (refused.status, refused.code) == (429, "rate_limit_exceeded")
             assert "at once" in refused.json["error"]["message"]
         # The client left: its place is free again.
-        wait_until(lambda: ask(gateway, key, "slow").status == 200, "a free place")
+        wait_until(lambda: ask(guarded, key, "slow").status == 200, "a free place")
 
 
 def test_the_sdk_sees_a_rate_limit(guarded: Gateway) -> None:

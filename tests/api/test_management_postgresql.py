@@ -15,8 +15,8 @@ NUL = "a\0b"
 
 
 @pytest.fixture(scope="module")
-def postgres_url() -> Iterator[str]:
-    with empty_database() as url:
+def postgres_url(postgresql_template: str) -> Iterator[str]:
+    with empty_database(template=postgresql_template) as url:
         yield url
 
 
@@ -27,7 +27,6 @@ def manager(
     """Serve with a key that may manage, made before the start."""
     folder = tmp_path_factory.mktemp("postgresql")
     serve = Serve(folder, {"DATABASE_URL": postgres_url})
-    serve.run("migrate", "-v0")
     rights = ",".join(MANAGEMENT)
     key = serve.run("create_api_key", "manager", f"--rights={rights}").stdout.strip()
     with serving(folder, DATABASE_URL=postgres_url) as running:

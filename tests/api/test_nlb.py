@@ -92,7 +92,9 @@ class Scene:
 
 
 @contextmanager
-def staged(folder: Path, *, interval_s: float, **environment: str) -> Iterator[Scene]:
+def staged(
+    folder: Path, template: Path, *, interval_s: float, **environment: str
+) -> Iterator[Scene]:
     """Serve, registered at an NLB that polls, until the block ends."""
     with ExitStack() as stack:
         nlb = stack.enter_context(running_nlb())
@@ -104,6 +106,7 @@ def staged(folder: Path, *, interval_s: float, **environment: str) -> Iterator[S
         serve = stack.enter_context(
             serving(
                 folder,
+                template,
                 MODULE_ID=INSTANCE,
                 AILB_GRACE_S="1",
                 AILB_GRPC_TOKEN=TOKEN,
@@ -140,9 +143,11 @@ def make_split(scene: Scene) -> str:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(
+    tmp_path_factory: pytest.TempPathFactory, database_template: Path
+) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("serve")
-    with staged(folder, interval_s=POLL_S, AILB_WORKERS="2") as it:
+    with staged(folder, database_template, interval_s=POLL_S, AILB_WORKERS="2") as it:
         yield it
 
 
@@ -332,9 +337,11 @@ def test_a_stop_tells_the_nlb_first_and_fails_no_request(
 
 
 @pytest.mark.soak
-def test_two_minutes_of_polls_lose_no_connection(tmp_path: Path) -> None:
+def test_two_minutes_of_polls_lose_no_connection(
+    tmp_path: Path, database_template: Path
+) -> None:
     with (
-        staged(tmp_path, interval_s=POLL_INTERVAL_S) as scene,
+        staged(tmp_path, database_template, interval_s=POLL_INTERVAL_S) as scene,
         # One that only pings: a default server ends its connection after 30 s.
         watching(scene.watch.client.address, interval_s=3600) as idle,
     ):
@@ -350,8 +357,10 @@ def test_two_minutes_of_polls_lose_no_connection(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-def test_ten_thousand_requests_are_divided_exactly(tmp_path: Path) -> None:
-    with staged(tmp_path, interval_s=POLL_INTERVAL_S) as scene:
+def test_ten_thousand_requests_are_divided_exactly(
+    tmp_path: Path, database_template: Path
+) -> None:
+    with staged(tmp_path, database_template, interval_s=POLL_INTERVAL_S) as scene:
         make_split(scene)
         scene.manage("SetTrafficWeight", version="v2", weight=10)
         scene.manage("Reload")

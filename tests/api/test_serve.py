@@ -144,7 +144,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(folder: Callable[[str], Path]) -> Iterator[Place]:
+def place(folder: Callable[[str], Path], database_template: Path) -> Iterator[Place]:
     with ExitStack() as stack:
         sims = {
             "openai": stack.enter_context(running_simulator(api_key=KEYS["openai"])),
@@ -158,6 +158,7 @@ def place(folder: Callable[[str], Path]) -> Iterator[Place]:
         serve = stack.enter_context(
             serving(
                 folder("vendors"),
+                database_template,
                 OPENAI_API_KEY=KEYS["openai"],
                 OPENAI_BASE_URL=sims["openai"].openai_url,
                 OPENAI_MODELS="gpt-4,gpt-4o",
@@ -442,10 +443,10 @@ def test_the_whole_flow_works_on_postgresql(
 
 
 def test_off_loopback_nothing_is_served_without_the_key_that_the_start_prints(
-    folder: Callable[[str], Path],
+    folder: Callable[[str], Path], database_template: Path
 ) -> None:
     wide = {"HOST": "0.0.0.0", "ROUTING_STRATEGY": "latency_optimized"}
-    with serving(folder("wide"), **wide) as serve:
+    with serving(folder("wide"), database_template, **wide) as serve:
         key = serve.shown(r"API key +(\S+)   \(shown once\)")
         assert key
         assert "every request needs an API key" in serve.screen

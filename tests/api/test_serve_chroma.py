@@ -18,9 +18,12 @@ START_S = 30.0
 
 
 @pytest.fixture(scope="module")
-def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+def serve(
+    tmp_path_factory: pytest.TempPathFactory, database_template: Path
+) -> Iterator[Serve]:
     """Everything as it comes, for tests that follow on each other."""
-    with serving(tmp_path_factory.mktemp("serve"), ENABLE_MEMORY="") as started:
+    folder = tmp_path_factory.mktemp("serve")
+    with serving(folder, database_template, ENABLE_MEMORY="") as started:
         yield started
 
 
@@ -81,9 +84,11 @@ def test_it_is_known_to_every_child_and_ends_last_with_0(serve: Serve) -> None:
         json.loads(line)
 
 
-def test_none_is_started_where_another_is_named(tmp_path: Path) -> None:
-    elsewhere = "http://me:whispered@127.0.0.1:9"
-    with serving(tmp_path, ENABLE_MEMORY="true", CHROMA_URL=elsewhere) as serve:
+def test_none_is_started_where_another_is_named(
+    tmp_path: Path, database_template: Path
+) -> None:
+    away = {"ENABLE_MEMORY": "true", "CHROMA_URL": "http://me:whispered@127.0.0.1:9"}
+    with serving(tmp_path, database_template, **away) as serve:
         assert serve.shown(r"Vectors +(.+)") == "Chroma at http://127.0.0.1:9"
         assert "whispered" not in serve.screen
         assert chroma_pid(serve) is None

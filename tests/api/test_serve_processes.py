@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -19,8 +20,10 @@ ANSWER_S = 40.0
 
 
 @pytest.fixture(scope="module")
-def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    with serving(tmp_path_factory.mktemp("serve")) as started:
+def serve(
+    tmp_path_factory: pytest.TempPathFactory, database_template: Path
+) -> Iterator[Serve]:
+    with serving(tmp_path_factory.mktemp("serve"), database_template) as started:
         yield started
 
 

@@ -126,8 +126,8 @@ def test_a_drain_is_not_ready_and_finishes_the_stream(stage: Stage) -> None:
         assert not [line for line in gateway.log() if line["level"] == "error"]
 
 
-def test_serve_runs_it_and_says_so(tmp_path: Path) -> None:
-    with serving(tmp_path, AILB_SERVER="granian") as serve:
+def test_serve_runs_it_and_says_so(tmp_path: Path, database_template: Path) -> None:
+    with serving(tmp_path, database_template, AILB_SERVER="granian") as serve:
         assert serve.shown(r"Routing +(.+)") == "load_balanced, 1 worker (granian)"
         (pid,) = serve.worker_pids()
         assert b"ailb_project.granian_server" in command_line(pid)

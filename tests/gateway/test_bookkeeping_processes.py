@@ -161,8 +161,8 @@ def test_two_drainers_of_one_folder_count_every_line_once(
 
 
 @pytest.fixture
-def postgres_url() -> Iterator[str]:
-    with empty_database() as url:
+def postgres_url(postgresql_template: str) -> Iterator[str]:
+    with empty_database(template=postgresql_template) as url:
         yield url
 
 
@@ -170,9 +170,6 @@ def test_replicas_add_to_the_same_rows_on_postgresql(
     folder: Path, tmp_path: Path, postgres_url: str
 ) -> None:
     data = tmp_path / "data"
-    migrating = manage("migrate", "-v0", url=postgres_url, data=data)
-    _, errors = migrating.communicate(timeout=120)
-    assert migrating.returncode == 0, errors
     with psycopg.connect(postgres_url, autocommit=True) as opened:
         opened.execute(
             "INSERT INTO gateway_budget (id, tenant_id, period, amount_usd, is_hard, "

@@ -347,9 +347,12 @@ def test_the_history_is_newest_first_and_no_longer_than_asked_for() -> None:
 
 @pytest.fixture
 def postgresql(
-    django_db_setup: None, django_db_blocker: DjangoDbBlocker
+    postgresql_template: str, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[str]:
-    with django_db_blocker.unblock(), migrated_database() as alias:
+    with (
+        django_db_blocker.unblock(),
+        migrated_database(postgresql_template) as alias,
+    ):
         yield alias
 
 

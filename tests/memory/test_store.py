@@ -33,7 +33,7 @@ from tests.memory.scenes import (
     text_of,
     user,
 )
-from tests.postgresql import empty_database
+from tests.postgresql import empty_database, pass_on_postgresql
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITERS, THINGS = 2, 8
@@ -195,7 +195,10 @@ def test_no_tenant_ever_sees_another_ones_words(
 
 
 def write_many(writer: int) -> None:
-    """Say that it is ready, wait for a line, and write; in a process of its own."""
+    """Say that it is ready, wait for a line, and write; in a process of its own.
+
+    A second line has it check what all of them wrote.
+    """
     with running_lanes() as lanes:
         memory, scope = make_memory(lanes), make_scope("a")
         print("ready", flush=True)  # noqa: T201 - to the test
@@ -204,10 +207,11 @@ def write_many(writer: int) -> None:
             asked = user(f"writer {writer} says thing {n}")
             answer = f"heard {writer} on {n}"
             assert memory.write([exchanged(scope, asked, answer=answer)]) == 2
+    if sys.stdin.readline():
+        check_written()
 
 
 def check_written() -> None:
-    """Check what the writers left behind; in a process of its own, too."""
     session = Session.objects.get()
     turns = list(Turn.objects.filter(session=session).order_by("seq"))
     assert [turn.seq for turn in turns] == list(range(1, session.last_seq + 1))
@@ -221,9 +225,10 @@ def check_written() -> None:
     assert TurnVector.objects.count() == len(turns)
 
 
-def manage(*argv: str, url: str, data: Path) -> subprocess.Popen[str]:
+def begin_writing(writer: int, *, url: str, data: Path) -> subprocess.Popen[str]:
+    script = f"from tests.memory import test_store\ntest_store.write_many({writer})"
     return subprocess.Popen(
-        [sys.executable, "manage.py", *argv],
+        [sys.executable, "manage.py", "shell", "--no-imports", "-c", script],
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": url, "AILB_DATA_DIR": str(data)},
         stdin=subprocess.PIPE,
@@ -231,11 +236,6 @@ def manage(*argv: str, url: str, data: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def run(function: str, *, url: str, data: Path) -> subprocess.Popen[str]:
-    script = f"from tests.memory import test_store\ntest_store.{function}"
-    return manage("shell", "--no-imports", "-c", script, url=url, data=data)
 
 
 def finish(process: subprocess.Popen[str], said: str = "") -> None:
@@ -253,8 +253,8 @@ def database_url(
         path.write_bytes(database_template.read_bytes())
         yield f"sqlite:///{path}"
         return
-    with empty_database() as url:
-        finish(manage("migrate", "-v0", url=url, data=tmp_path))
+    template = request.getfixturevalue("postgresql_template")
+    with empty_database(template=template) as url:
         yield url
 
 
@@ -262,7 +262,7 @@ def test_processes_that_write_one_session_lose_nothing(
     database_url: str, tmp_path: Path
 ) -> None:
     writers = [
-        run(f"write_many({number})", url=database_url, data=tmp_path)
+        begin_writing(number, url=database_url, data=tmp_path)
         for number in range(WRITERS)
     ]
     for writer in writers:
@@ -273,32 +273,21 @@ def test_processes_that_write_one_session_lose_nothing(
         assert writer.stdin is not None
         writer.stdin.write("go\n")
         writer.stdin.flush()
-    for writer in writers:
+    for writer in writers[1:]:
         finish(writer)
-    finish(run("check_written()", url=database_url, data=tmp_path))
+    finish(writers[0], "check\n")
 
 
-def test_all_of_memory_holds_on_postgresql() -> None:
+def test_all_of_memory_holds_on_postgresql(postgresql_template: str) -> None:
     tests = [
         "test_service.py",
         "test_importing.py",
         "test_cache.py",
         "test_erasure.py::test_every_deletion_takes_rows_vectors_and_copies",
     ]
-    with empty_database() as url:
-        run = subprocess.run(
-            [
-                sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                *(f"tests/memory/{name}" for name in tests),
-            ],
-            cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": url},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=170,
-        )  # fmt: skip
-    assert run.returncode == 0, run.stdout
+    pass_on_postgresql(
+        *(f"tests/memory/{name}" for name in tests), template=postgresql_template
+    )
 
 
 @pytest.mark.django_db

@@ -93,15 +93,10 @@ def test_killed_anywhere_it_goes_on_where_it_was(folder: Path) -> None:
 
 
 @pytest.mark.soak
-def test_on_postgresql_it_goes_on_where_it_was(tmp_path: Path) -> None:
-    with empty_database() as url:
-        subprocess.run(
-            [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
-            cwd=ROOT,
-            env={**os.environ, "AILB_DATA_DIR": str(tmp_path), "DATABASE_URL": url},
-            check=True,
-            timeout=LIMIT_S,
-        )
+def test_on_postgresql_it_goes_on_where_it_was(
+    postgresql_template: str, tmp_path: Path
+) -> None:
+    with empty_database(template=postgresql_template) as url:
         found = ingest(tmp_path, url, POINTS[-5:-1])
     assert found["lived"] == []
     check(found)

@@ -20,10 +20,13 @@ pytestmark = pytest.mark.django_db(databases=["default", ALIAS])
 
 @pytest.fixture(scope="module")
 def migrated(
-    django_db_setup: None, django_db_blocker: DjangoDbBlocker
+    postgresql_template: str, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[str]:
     """Make a migrated database of our own, under the alias it gives."""
-    with django_db_blocker.unblock(), migrated_database() as alias:
+    with (
+        django_db_blocker.unblock(),
+        migrated_database(postgresql_template) as alias,
+    ):
         yield alias
 
 
