@@ -67,7 +67,7 @@ def targets(plan: Plan, server: str) -> Iterator[Target]:
         yield Target(rows.BURST, 1.0, peer, is_least=True)
         yield Target(rows.ADDED_TTFT, 1.0, peer)
     yield Target(rows.IDLE_WORKER, 1 / 3, Contender.LITELLM)
-    yield Target(rows.IDLE_TREE, 2 / 3, Contender.LITELLM)
+    yield Target(rows.IDLE_TREE_SUM, 2 / 3, Contender.LITELLM)
     yield Target(rows.growth(plan), MOST_GROWTH_MIB)
     yield Target(rows.further_growth(plan), MOST_FURTHER_GROWTH_MIB)
 

@@ -28,7 +28,7 @@ T = TypeVar("T", Limit, Budget)
 Owner = tuple[Scope, int | str | None]
 
 
-def compile_access(found: ConfigRows, encryption_keys: Sequence[str]) -> Access:
+def compile_access(found: ConfigRows, encryption_keys: Sequence[str] | None) -> Access:
     """Compile who may ask how much: a pure function of its arguments.
 
     Disabled limits and budgets are left out, and so are disabled tenants and keys.
@@ -165,7 +165,7 @@ def compile_keys(
     limits: Mapping[Owner, tuple[Limit, ...]],
     budgets: Mapping[Owner, tuple[Budget, ...]],
     *,
-    encryption_keys: Sequence[str],
+    encryption_keys: Sequence[str] | None,
 ) -> KeyRing:
     """Compile the keys that open the door, and what they are digested under."""
     keys: dict[str, tuple[ApiKey, float | None]] = {}
@@ -209,9 +209,9 @@ def digests_of(row: Row, key: ApiKey) -> dict[str, tuple[ApiKey, float | None]]:
     return opened
 
 
-def open_pepper(stored: str, keys: Sequence[str]) -> tuple[str | None, bool]:
+def open_pepper(stored: str, keys: Sequence[str] | None) -> tuple[str | None, bool]:
     """Open the pepper: the plain text, and whether it could not be read."""
-    if not stored:
+    if not stored or keys is None:
         return None, False
     try:
         return Secret(ciphertext=stored).reveal(keys), False

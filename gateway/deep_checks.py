@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -91,19 +91,22 @@ def has_vectors() -> bool:
 
 
 def provider_checks(
-    snapshot: Snapshot, breakers: Mapping[str, Mapping[str, str]]
+    snapshot: Snapshot,
+    breakers: Mapping[str, Mapping[str, str]],
+    unreadable: Container[str] = (),
 ) -> dict[str, str]:
     """Say how each provider stands by the workers' breakers: provider, upstream model.
 
-    `idle` where nothing is asked of it, `down` where none of its models may be asked.
+    `idle` where nothing is asked of it, `down` where none of its models may be asked, or
+    where its credential is `unreadable` to a worker.
     """
     checks = {}
-    for name, provider in snapshot.providers.items():
+    for name in snapshot.providers:
         states = breakers.get(name, {})
         out = sorted(model for model, state in states.items() if state in NOT_SERVING)
         if not states:
             checks[name] = IDLE
-        elif provider.is_credential_unreadable:
+        elif name in unreadable:
             checks[name] = f"{DOWN}: its credential cannot be read"
         elif len(out) == len(states):
             checks[name] = f"{DOWN}: {', '.join(out)}"

@@ -44,6 +44,11 @@ def worker_report(
             for provider in snapshot.providers.values()
         },
         "breakers": breakers(snapshot, health, now_s=now_s),
+        "unreadable": [
+            provider.name
+            for provider in snapshot.providers.values()
+            if provider.is_credential_unreadable
+        ],
     }
 
 

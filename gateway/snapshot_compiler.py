@@ -39,10 +39,12 @@ MANY_DEPLOYMENTS = 32  # to look at so many for each request takes a tenth of it
 
 
 def compile_rows(
-    found: ConfigRows, *, keys: Sequence[str], default_strategy: str
+    found: ConfigRows, *, keys: Sequence[str] | None, default_strategy: str
 ) -> Snapshot:
     """Compile rows to a snapshot: a pure function of its arguments.
 
+    Without encryption `keys` (None) every secret stays closed: providers have no
+    credential then, and no API key can be checked.
     Rows that may not serve (disabled, or without their provider) are left out.
     Simulated providers are left out as soon as a real one may serve.
 
@@ -124,7 +126,7 @@ def strategy_from(row: Row) -> Strategy:
     )
 
 
-def provider_from(row: Row, keys: Sequence[str]) -> Provider:
+def provider_from(row: Row, keys: Sequence[str] | None) -> Provider:
     """Compile one Provider row; an unreadable credential marks it, and it is not called.
 
     Raises:
@@ -172,12 +174,12 @@ def provider_from(row: Row, keys: Sequence[str]) -> Provider:
     )
 
 
-def open_credential(stored: str, keys: Sequence[str]) -> tuple[str | None, bool]:
+def open_credential(stored: str, keys: Sequence[str] | None) -> tuple[str | None, bool]:
     """Open a credential: the plain text, and whether it could not be read.
 
     What no header can carry (a line end that was pasted along) counts as unreadable.
     """
-    if not stored:
+    if not stored or keys is None:
         return None, False
     try:
         plain_text = Secret(ciphertext=stored).reveal(keys)

@@ -31,9 +31,13 @@ class SnapshotStore:
     """
 
     def __init__(
-        self, *, keys: list[str], default_strategy: str, last_good: Path
+        self, *, keys: list[str] | None, default_strategy: str, last_good: Path
     ) -> None:
-        """`last_good` is the file that lets a start succeed without the database."""
+        """`last_good` is the file that lets a start succeed without the database.
+
+        Without `keys` it opens no secret: for who calls no provider and checks no API
+        key.
+        """
         self._keys = keys
         self._default_strategy = default_strategy
         self._last_good = last_good

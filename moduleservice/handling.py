@@ -174,12 +174,17 @@ def serves(deployment: Deployment, operation: Operation) -> bool:
 
 
 def is_usable(deployment: Deployment, known: Known) -> bool:
-    """Say whether requests may be sent to it: by its credential, and some worker."""
-    if deployment.provider.is_credential_unreadable:
-        return False
+    """Say whether some worker may send requests to it."""
     if known.reports is None:
         return True
-    return any(state_in(each, deployment) != State.OPEN for each in known.reports)
+    return any(may_ask(each, deployment) for each in known.reports)
+
+
+def may_ask(report: Report, deployment: Deployment) -> bool:
+    """Say whether a worker may: it can read the credential, and the breaker is shut."""
+    if deployment.provider.name in report.get("unreadable", ()):
+        return False
+    return state_in(report, deployment) != State.OPEN
 
 
 def state_in(report: Report, deployment: Deployment) -> str | None:

@@ -36,7 +36,7 @@ class ModuleService:
 
         """
         self._store = SnapshotStore(
-            keys=settings.AILB_ENCRYPTION_KEYS,
+            keys=None,  # what an NLB reaches holds no provider's credential
             default_strategy=settings.ROUTING_STRATEGY,
             last_good=settings.AILB_SNAPSHOT_FILE,
         )

@@ -198,9 +198,14 @@ class Status(Part):
     async def _deep_checks(self, found: Instance) -> dict[str, str]:
         """Ask what the instance stands on; of another one, what all share."""
         breakers = breakers_of(found.live)
+        unreadable = {
+            name
+            for worker in found.live
+            for name in worker.report.get("unreadable", ())
+        }
         checks: dict[str, str] = {}
         try:
-            by_provider = provider_checks(self.host.snapshot(), breakers)
+            by_provider = provider_checks(self.host.snapshot(), breakers, unreadable)
         except NotReady as error:
             checks["configuration"] = f"{DEGRADED}: {error.message}"
         else:

@@ -123,8 +123,6 @@ def test_providers_are_judged_by_the_workers_breakers(
 
 
 def test_a_provider_whose_credential_is_unreadable_is_down() -> None:
-    locked = replace(
-        SNAPSHOT, providers={"a": replace(PROVIDER, is_credential_unreadable=True)}
-    )
-    checks = provider_checks(locked, {"a": {"m": "ready"}})
+    checks = provider_checks(SNAPSHOT, {"a": {"m": "ready"}, "b": {}}, {"a", "b"})
     assert checks["a"].startswith("down: its credential")
+    assert checks["b"] == "idle"

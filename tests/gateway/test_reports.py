@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from gateway import reports
 from gateway.heartbeat import FRESH_S, Pulse
 from gateway.kinds import Algorithm
 from gateway.models import Heartbeat
+from gateway.routing.health import HealthTable
 from gateway.routing.statistics import ProviderStatistics
 from gateway.snapshot import Provider, Snapshot, Strategy
 
@@ -47,6 +49,20 @@ def worker(
         "in_flight": {"a": in_flight},
         "breakers": {"a": {"m": state}},
     }
+
+
+def test_a_worker_names_the_providers_whose_credential_it_cannot_read() -> None:
+    locked = replace(PROVIDER, name="b", is_credential_unreadable=True)
+    report = reports.worker_report(
+        replace(SNAPSHOT, providers={"a": PROVIDER, "b": locked}),
+        HealthTable(),
+        {},
+        versions={},
+        traffic={},
+        problems={},
+        now_s=0.0,
+    )
+    assert report["unreadable"] == ["b"]
 
 
 def test_figures_are_summed_over_workers() -> None:

@@ -11,6 +11,7 @@ from django.conf import settings
 
 from gateway.config_rows import ConfigRows, read_rows
 from gateway.crypto import new_encryption_key
+from gateway.keyring import pepper
 from gateway.kinds import PriceOrigin, Source
 from gateway.models import Deployment, Model, Provider, RoutingStrategy
 from gateway.snapshot import Prices, Snapshot, Timeouts
@@ -176,6 +177,17 @@ def test_a_credential_without_its_key_marks_the_provider_and_is_not_used() -> No
     assert at.is_credential_unreadable
     assert "authorization" not in dict(at.headers)
     assert any("'p'" in warning for warning in snapshot.warnings)
+
+
+def test_without_keys_every_secret_stays_closed() -> None:
+    assert pepper()
+    deploy("m", provider(credential="sk-canary"))
+    snapshot = compile_rows(read_rows(), keys=None, default_strategy="load_balanced")
+    at = snapshot.providers["p"]
+    assert not at.is_credential_unreadable
+    assert "authorization" not in dict(at.headers)
+    assert snapshot.access.keys.pepper is None
+    assert not snapshot.access.keys.is_unreadable
 
 
 @pytest.mark.parametrize("credential", ["sk-canary\n", "sk-c\u2026", "sk-\x00"])

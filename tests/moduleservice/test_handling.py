@@ -57,7 +57,7 @@ def model(name: str, *providers: Provider, **capabilities: Any) -> Model:
 
 
 A, B = provider("a"), provider("b")
-LOCKED = provider("locked", is_credential_unreadable=True)
+LOCKED = provider("locked")  # whose credential no worker can read
 MODELS = (
     model("both", A, B),
     model("embeds", A, chat=False, embeddings=True),
@@ -74,7 +74,8 @@ SNAPSHOT = Snapshot(
 
 def states(**by_provider: str) -> dict[str, Any]:
     """Give a worker's report of the breakers."""
-    return {"breakers": {name: {"up": each} for name, each in by_provider.items()}}
+    breakers = {name: {"up": each} for name, each in by_provider.items()}
+    return {"breakers": breakers, "unreadable": ["locked"]}
 
 
 def asked(
@@ -91,7 +92,7 @@ def asked(
         "snapshot": SNAPSHOT,
         "version": "v1",
         "has_documents": False,
-        "reports": [{}],
+        "reports": [states()],
         **known,
     }
     return judge(route, context or {}, Known(**given))
@@ -192,7 +193,7 @@ def test_a_model_whose_breakers_are_all_open_cannot_be_handled() -> None:
 def test_without_a_live_worker_nothing_can_be_handled() -> None:
     assert asked("both", reports=[]).reason == "No worker is live."
     assert asked("both", reports=None).can_handle  # the database is away
-    assert not asked("locked", reports=None).can_handle
+    assert asked("locked", reports=None).can_handle
 
 
 def test_an_instance_that_drains_handles_nothing() -> None:
