@@ -17,7 +17,7 @@ from gateway.routing.failover import RULES, may_follow
 from gateway.snapshot import Deployment, Model
 
 DRAWN = frozenset({Algorithm.LOAD_BALANCED, Algorithm.LATENCY_OPTIMIZED})
-SAMPLE = 5  # more than `order` compares one by one: of so many it draws two
+SAMPLE = 3  # one may be out: the choice is between the others
 SOON_S = 1.0  # when what was eligible has just been taken by others
 
 
@@ -38,8 +38,8 @@ def chain(task: Task) -> list[Model]:
 def sample(model: Model, draw: Callable[[], float]) -> list[Deployment] | None:
     """Draw a few deployments of a model that has many; None where all are looked at.
 
-    For algorithms alone that compare two drawn ones: drawing from a few that were drawn
-    is the same. `draw` gives numbers in [0, 1).
+    For algorithms alone that compare a few drawn ones themselves: least load takes the
+    best of those drawn here, latency that of two of them. `draw` gives numbers in [0, 1).
     """
     lead = model.lead
     if len(lead) <= SAMPLE or model.split or model.strategy.algorithm not in DRAWN:
