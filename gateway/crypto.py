@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import os
 import re
@@ -116,7 +115,7 @@ def check_encryption_keys(keys: Sequence[str]) -> None:
     for key in keys:
         try:
             is_key = len(base64.urlsafe_b64decode(key)) == ENCRYPTION_KEY_BYTES
-        except (ValueError, binascii.Error):
+        except ValueError:
             is_key = False
         if not is_key:
             raise ConfigurationError(

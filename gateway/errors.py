@@ -312,12 +312,15 @@ class DatabaseAway(AilbError):
 
 
 def forget_frames(error: BaseException) -> None:
-    """Take the tracebacks from an error and its causes.
+    """Take the tracebacks from an error and from all that it came from.
 
     Their frames hold the request, body and all, and in the end the error itself: a
     circle that would last until the garbage collector comes by.
     """
-    link: BaseException | None = error
-    while link is not None:
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
+    pending, seen = [error], set[int]()
+    while pending:
+        link = pending.pop()
+        if id(link) not in seen:  # an error may be its own cause
+            seen.add(id(link))
+            link.__traceback__ = None
+            pending += filter(None, (link.__cause__, link.__context__))

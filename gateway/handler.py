@@ -170,7 +170,10 @@ class Watcher:
 async def read_request(
     scope: dict[str, Any], receive: Receive, counts: Counts
 ) -> ASGIRequest:
-    """Read a request whole, and hold its body nowhere else; raises like `read_body`."""
+    """Read a request whole, and hold its body nowhere else.
+
+    Raises what `read_within_limit` raises.
+    """
     body = await read_within_limit(scope, receive)
     counts.bytes_received += len(body)
     request = ASGIRequest(scope, BytesIO(body))

@@ -118,12 +118,12 @@ class Dispatcher:
         """Look at a few of many deployments; None unless there is a choice among them."""
         if not model.lead or (few := sample(model, self.live.draw)) is None:
             return None
-        found = self._select(model, task, sample=few)
+        found = self._select(model, task, few=few)
         has_choice = len(found.candidates) > 1 and found.admission is Admission.NORMAL
         return found if has_choice else None
 
     def _select(
-        self, model: Model, task: Task, *, sample: Sequence[Deployment] | None = None
+        self, model: Model, task: Task, *, few: Sequence[Deployment] | None = None
     ) -> Selection:
         return select(
             model,
@@ -131,7 +131,7 @@ class Dispatcher:
             health=self.live.health,
             now_s=self.live.clock(),
             requires_price=task.requires_price,
-            sample=sample,
+            sample=few,
         )
 
     def _order(

@@ -21,7 +21,7 @@ import pytest
 from gateway.simulator import Behaviour
 from moduleservice.pb import module_service_pb2 as rpc, types_pb2
 from tests.api.gateway_process import wait_until
-from tests.api.serve_process import Serve, serving
+from tests.api.serve_process import Serve, children_of, command_line, serving
 from tests.client import Client
 from tests.moduleservice.nlb_emulator import (
     POLL_INTERVAL_S,
@@ -157,6 +157,19 @@ def split(scene: Scene) -> str:
 
 
 # --- It is there ---------------------------------------------------------------------------
+
+
+def test_the_process_that_an_nlb_reaches_opens_no_credential(scene: Scene) -> None:
+    assert scene.serve.process is not None
+    below = {pid: command_line(pid) for pid in children_of(scene.serve.process.pid)}
+    (door,) = (pid for pid, words in below.items() if b"runmoduleservice" in words)
+    assert all(has_cipher(worker) for worker in scene.serve.worker_pids())
+    assert not has_cipher(door)
+
+
+def has_cipher(pid: int) -> bool:
+    """Whether a process has loaded what opens credentials."""
+    return "cryptography" in Path(f"/proc/{pid}/maps").read_text()
 
 
 def test_it_registers_where_it_can_be_reached(scene: Scene) -> None:
